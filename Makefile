@@ -1,0 +1,88 @@
+# Every command that a person or CI uses. `make` alone lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+BIN := .venv/bin
+STACK ?= dev
+LOCKS := api loader local infra dev
+
+## up: PostgreSQL, S3 and SQS, the API and one loader on this machine; Ctrl-C stops them
+.PHONY: up
+up: .venv/local.stamp
+	@$(BIN)/python -m local up
+
+## env: the lines that point a shell at the running stack: eval "$(make env)"
+.PHONY: env
+env: .venv/local.stamp
+	@$(BIN)/python -m local env
+
+## test: every test
+.PHONY: test
+test: .venv/dev.stamp
+	@$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+
+## check: lint, format, types, migrations, who imports whom, house rules
+.PHONY: check
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check
+	$(BIN)/squawk --config .squawk.toml database/migrations/versions/*.sql
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q --no-header tests/house
+
+## format: what `check` would ask for
+.PHONY: format
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## schema: writes database/schema.sql anew from the migrations
+.PHONY: schema
+schema: .venv/dev.stamp
+	$(BIN)/python -m local.schema
+
+## sample: writes local/sample.sql anew
+.PHONY: sample
+sample: .venv/local.stamp
+	$(BIN)/python -m local.sample --output local/sample.sql
+
+## images: builds both images with buildah, where there is no Docker engine
+.PHONY: images
+images: .venv/dev.stamp
+	$(BIN)/python tests/images/build.py
+
+## preview: what `pulumi up` would change; STACK=dev, staging or prod
+.PHONY: preview
+preview: .venv/dev.stamp
+	@command -v pulumi >/dev/null || { echo "make preview needs the pulumi command: https://www.pulumi.com/docs/install/" >&2; exit 2; }
+	pulumi preview --diff --stack $(STACK)
+
+## lock: pins every package and its hashes from pyproject.toml; UPGRADE=--upgrade takes newer ones
+.PHONY: lock
+lock: .venv/dev.stamp
+	for extra in $(LOCKS); do \
+	  $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	    --no-annotate --no-header $(UPGRADE) --extra $$extra --output-file requirements/$$extra.txt pyproject.toml || exit; \
+	done
+
+.PHONY: help
+help:
+	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
+
+# One environment for all of it: what `make up` needs, and on top of that what the checks and tests need.
+.venv/local.stamp: requirements/local.txt pyproject.toml
+	$(call install,local,this once)
+
+.venv/dev.stamp: requirements/dev.txt pyproject.toml
+	$(call install,dev,with what checks and tests need)
+	@touch .venv/local.stamp
+
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rates needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=…")'
+	@echo "installing requirements/$(1).txt into .venv, $(2)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r requirements/$(1).txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
