@@ -1,0 +1,11 @@
+"""batches"""
+
+from database.migrate import run_sql_beside
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Applies the .sql file of the same name."""
+    run_sql_beside(__file__)
