@@ -1,0 +1,218 @@
+"""The first stage for a database dump: reads the `COPY` sections of a plain `pg_dump` of the three tables.
+
+Nothing of a dump is ever executed. Its statements are passed over where they are of a known kind, and what
+is not known, a table, a column, a statement, is refused by name and line. Prices may stand before the ports
+they name, so the file is read twice: once for its structure, regions and ports, once for its prices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+from loader.chunks import COLUMNS, Chunk, Layout, bounded_lines, cut
+from loader.errors import FileRejected, RowError
+from loader.publish import Places, Port, Region
+from loader.sources import check_readable, hash_file
+
+TABLES = {
+    "regions": ("slug", "name", "parent_slug"),
+    "ports": ("code", "name", "parent_slug"),
+    "prices": COLUMNS,
+}
+COPY = re.compile(r"COPY (?P<table>\S+) \((?P<columns>.*)\) FROM stdin;")
+END_OF_COPY = b"\\."
+# Statements that carry no data; the schema here is the migrations', so they are read past.
+PASSED_OVER = re.compile(
+    r"(SET|RESET|SELECT pg_catalog\.(set_config|setval)|CREATE (UNLOGGED )?TABLE|CREATE (UNIQUE )?INDEX"
+    r"|CREATE (SCHEMA|SEQUENCE|EXTENSION)|ALTER (TABLE|SCHEMA|SEQUENCE)|COMMENT ON|GRANT|REVOKE)\b"
+)
+ENCODING = re.compile(r"SET client_encoding = '(?P<encoding>[^']*)'")
+# psql's own commands that newer dumps wrap themselves in.
+META_COMMAND = re.compile(r"\\(restrict|unrestrict) \w+")
+ESCAPED = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
+ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A COPY section: its rows are the lines from `first_line`, `line_count` of them."""
+
+    table: str
+    columns: tuple[str, ...]
+    first_line: int
+    line_count: int
+
+
+@dataclass
+class Dump:
+    """A dump whose structure has been read. Raises FileRejected when made of a file that is not one."""
+
+    path: Path
+    places: Places = field(default_factory=Places)
+    sections: list[Section] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_readable(self.path)
+        self._read_structure()
+        check_tree(self)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def content_hash(self) -> bytes:
+        return hash_file(self.path)
+
+    def chunks(self, rows_max: int) -> Iterator[Chunk]:
+        """The rows of the prices, as the dump has them: tabs between, no quotes."""
+        with self.path.open("rb") as stream:
+            lines = bounded_lines(stream, file=self.name, first_line=1)
+            line_no = 1
+            for section in self.sections:
+                for _ in islice(lines, section.first_line - line_no):
+                    pass
+                rows = islice(lines, section.line_count)
+                layout = Layout(section.columns, separator="\t", quoted=False)
+                yield from cut(
+                    rows, file=self.name, first_line=section.first_line, layout=layout, rows_max=rows_max
+                )
+                line_no = section.first_line + section.line_count
+
+    def _read_structure(self) -> None:
+        with self.path.open("rb") as stream:
+            numbered = enumerate(bounded_lines(stream, file=self.name, first_line=1), 1)
+            for line_no, line in numbered:
+                text = self._decode(line_no, line)
+                if text.startswith("COPY "):
+                    self._read_section(line_no, text, numbered)
+                elif text.strip() and not text.startswith("--") and not META_COMMAND.fullmatch(text):
+                    self._pass_over(line_no, text, numbered)
+
+    def _read_section(self, copy_line: int, text: str, numbered: Iterator[tuple[int, bytes]]) -> None:
+        table, columns = self._known_section(copy_line, text)
+        line_count = 0
+        for line_no, line in numbered:
+            if line.rstrip(b"\r\n") == END_OF_COPY:
+                break
+            line_count += 1
+            if table != "prices":
+                self._read_place(table, columns, line_no, line)
+        else:
+            self._refuse(copy_line, f"the dump ends inside the rows of {table}: the line \\. is missing")
+        if table == "prices":
+            self.sections.append(Section(table, columns, copy_line + 1, line_count))
+
+    def _known_section(self, line_no: int, text: str) -> tuple[str, tuple[str, ...]]:
+        match = COPY.fullmatch(text)
+        if match is None:
+            self._refuse(
+                line_no, f"not a COPY that is known: {text[:80]!r}; expected COPY table (…) FROM stdin;"
+            )
+        table = match["table"].rpartition(".")[2].strip('"')
+        columns = tuple(name.strip().strip('"') for name in match["columns"].split(","))
+        if table not in TABLES:
+            self._refuse(line_no, f"table {table!r} is not known; expected {', '.join(TABLES)}")
+        expected = TABLES[table]
+        if sorted(columns) != sorted(expected):
+            found = ", ".join(columns)
+            self._refuse(line_no, f"table {table} has columns {found}; expected {', '.join(expected)}")
+        return table, columns
+
+    def _read_place(self, table: str, columns: tuple[str, ...], line_no: int, line: bytes) -> None:
+        fields = self._decode(line_no, line).split("\t")
+        if len(fields) != len(columns):
+            self._refuse(line_no, f"a row of {table} has {len(fields)} columns, expected {len(columns)}")
+        row = {name: unescape(value) for name, value in zip(columns, fields, strict=True)}
+        for name in TABLES[table]:
+            value = row[name]
+            if (value is None or value == "") and (table, name) != ("regions", "parent_slug"):
+                self._refuse(line_no, f"a row of {table} has no {name}", column=name)
+            if value is not None and "\0" in value:
+                self._refuse(line_no, f"a NUL byte in {name}", column=name)
+        if table == "regions":
+            self.places.regions.append(Region(row["slug"] or "", row["name"] or "", row["parent_slug"]))
+        else:
+            self.places.ports.append(Port(row["code"] or "", row["name"] or "", row["parent_slug"] or ""))
+
+    def _pass_over(self, line_no: int, text: str, numbered: Iterable[tuple[int, bytes]]) -> None:
+        """Reads to the end of a statement that carries no data."""
+        if not PASSED_OVER.match(text):
+            hint = "; make the dump without --inserts" if text.startswith("INSERT ") else ""
+            self._refuse(line_no, f"a statement that is not known: {text[:80]!r}{hint}")
+        encoding = ENCODING.match(text)
+        if encoding is not None and encoding["encoding"] != "UTF8":
+            reason = f"the dump is in {encoding['encoding']}; expected UTF8 (pg_dump --encoding=UTF8)"
+            self._refuse(line_no, reason)
+        if text.endswith(";"):
+            return
+        for inner_line, inner in numbered:
+            if self._decode(inner_line, inner).endswith(";"):
+                return
+        self._refuse(line_no, f"the dump ends inside a statement: {text[:80]!r}")
+
+    def _decode(self, line_no: int, line: bytes) -> str:
+        try:
+            return line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            self._refuse(line_no, f"not UTF-8: byte 0x{error.object[error.start]:02x}")
+
+    def _refuse(self, line_no: int, reason: str, column: str | None = None) -> NoReturn:
+        raise FileRejected(RowError(self.name, line_no, column, None, reason))
+
+
+def check_tree(dump: Dump) -> None:
+    """Raises FileRejected unless every parent in the dump is a region of it, nothing stands twice, no region
+    is its own ancestor, and no region has a port's code."""
+    parents = {region.slug: region.parent_slug for region in dump.places.regions}
+    codes = {port.code for port in dump.places.ports}
+    faults = [
+        f"region {slug!r} is there twice" for slug in repeated(region.slug for region in dump.places.regions)
+    ]
+    faults += [f"port {code!r} is there twice" for code in repeated(port.code for port in dump.places.ports)]
+    faults += [f"{code!r} is a region and a port" for code in sorted(parents.keys() & codes)]
+    named = [(f"region {slug!r}", parent) for slug, parent in parents.items() if parent is not None]
+    named += [(f"port {port.code!r}", port.parent_slug) for port in dump.places.ports]
+    faults += [
+        f"{child} lies in region {parent!r}, which is not there"
+        for child, parent in named
+        if parent not in parents
+    ]
+    faults += [f"region {slug!r} lies in itself" for slug in parents if lies_in_itself(slug, parents)]
+    if faults:
+        raise FileRejected(RowError(dump.name, 1, None, None, "; ".join(faults[:10])))
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def lies_in_itself(slug: str, parents: dict[str, str | None]) -> bool:
+    above, seen = parents[slug], set()
+    while above is not None and above not in seen:
+        if above == slug:
+            return True
+        seen.add(above)
+        above = parents.get(above)
+    return False
+
+
+def unescape(text: str) -> str | None:
+    """A field of COPY's text format; `\\N` alone is null (PostgreSQL: COPY, "Text Format")."""
+    if text == r"\N":
+        return None
+    return ESCAPED.sub(unescape_one, text)
+
+
+def unescape_one(match: re.Match[str]) -> str:
+    octal, hexadecimal, character = match.groups()
+    if octal is not None:
+        return chr(int(octal, 8) & 0xFF)
+    if hexadecimal is not None:
+        return chr(int(hexadecimal, 16))
+    return ESCAPES.get(character, character)

@@ -1,0 +1,111 @@
+"""The last stage: ends a batch, whole or not at all, in one short transaction.
+
+Readers count published batches only, so flipping one row shows all of it at once, whatever its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import psycopg
+
+from database.queries import query
+from loader.errors import LoaderError, RowError
+from loader.ledger import Batch
+
+ERRORS_SHOWN = 1_000
+
+
+@dataclass(frozen=True)
+class Region:
+    slug: str
+    name: str
+    parent_slug: str | None
+
+
+@dataclass(frozen=True)
+class Port:
+    code: str
+    name: str
+    parent_slug: str
+
+
+@dataclass(frozen=True)
+class Places:
+    """Regions and ports that an import brings; they become true together with its prices."""
+
+    regions: list[Region] = field(default_factory=list)
+    ports: list[Port] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a batch ended. `errors` are its first ERRORS_SHOWN faults, `error_count` all of them."""
+
+    state: str
+    row_count: int
+    error_count: int
+    errors: list[RowError]
+
+
+def end_batch(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, places: Places) -> Ending:
+    """Publishes the batch if its chunks are all in and clean, rejects it if one is not clean.
+
+    Safe to call by several at once: the first one ends the batch, the others learn how. Raises LoaderError
+    where chunks are missing.
+    """
+    key = {"batch_no": batch.batch_no}
+    with connection.transaction():
+        tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
+        if tally is None:
+            raise LoaderError(f"batch {batch.id} is no longer in the ledger")
+        state, chunks_in, row_count, error_count = tally
+        if state == "loading":
+            if chunks_in != chunk_count:
+                raise LoaderError(f"batch {batch.id} has {chunks_in} of {chunk_count} chunks; load it again")
+            state = "rejected" if error_count else "published"
+            if state == "published":
+                upsert_places(connection, places)
+                connection.execute(query("loader", "raise_version"))
+            else:
+                row_count = 0
+                connection.execute(query("loader", "delete_prices"), key)
+                connection.execute(query("loader", "delete_deltas"), key)
+            ending = {
+                "state": state,
+                "row_count": row_count,
+                "chunk_count": chunk_count,
+                "error_count": error_count,
+            }
+            connection.execute(query("loader", "end_batch"), {**key, **ending})
+        elif state == "rejected":
+            row_count = 0
+        return Ending(state, row_count, error_count, first_errors(connection, batch.batch_no))
+
+
+def first_errors(connection: psycopg.Connection, batch_no: int) -> list[RowError]:
+    """The first ERRORS_SHOWN faults of a batch, in the order of its lines."""
+    found = connection.execute(query("loader", "batch_errors"), {"batch_no": batch_no, "limit": ERRORS_SHOWN})
+    return [RowError(*row) for row in found]
+
+
+def upsert_places(connection: psycopg.Connection, places: Places) -> None:
+    """New ones go in, known ones take the new name and place; the closure follows by trigger."""
+    if places.regions:
+        connection.execute(
+            query("loader", "upsert_regions"),
+            {
+                "slugs": [region.slug for region in places.regions],
+                "names": [region.name for region in places.regions],
+                "parent_slugs": [region.parent_slug for region in places.regions],
+            },
+        )
+    if places.ports:
+        connection.execute(
+            query("loader", "upsert_ports"),
+            {
+                "codes": [port.code for port in places.ports],
+                "names": [port.name for port in places.ports],
+                "parent_slugs": [port.parent_slug for port in places.ports],
+            },
+        )

@@ -1,0 +1,2 @@
+-- The batch of a key.
+SELECT batch_no, id, key, content_hash, state, chunk_rows, row_count, error_count FROM batches WHERE key = %(key)s;

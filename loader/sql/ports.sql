@@ -1,0 +1,2 @@
+-- Every code that a price may name.
+SELECT code FROM ports;
