@@ -1,0 +1,39 @@
+"""`GET /health/live` and `/health/ready`: whether to restart this process, whether to send it requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import falcon
+import msgspec
+
+from api.store import Store
+
+
+@dataclass(frozen=True)
+class Live:
+    """200 while the process serves at all; never asks the database, whose faults no restart of ours mends."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        respond(response, {"status": "live"})
+
+
+@dataclass(frozen=True)
+class Ready:
+    """200 when a request would be answered, 503 when not.
+
+    `ask_database` is off where a database pauses while nobody asks, so that a health check keeps none awake.
+    """
+
+    store: Store
+    ask_database: bool
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        if self.ask_database:
+            self.store.check()
+        respond(response, {"status": "ready"})
+
+
+def respond(response: falcon.Response, body: dict[str, str]) -> None:
+    response.data = msgspec.json.encode(body)
+    response.cache_control = ["no-store"]

@@ -1,0 +1,122 @@
+"""`GET /rates`: the average price a day between two places, ports or regions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import falcon
+import msgspec
+
+from api.errors import BadParameter
+from api.store import DayTotal, Store
+
+# Fewer prices than this make no average (the original service's rule).
+PRICES_MIN = 3
+PARAMETERS = ("date_from", "date_to", "orig_code", "dest_code")
+CODE_CHARS_MAX = 100
+# What Falcon makes of bytes that are not UTF-8.
+NOT_UTF8 = "\ufffd"
+# The original takes a month or day of one digit too.
+DAY = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
+
+
+class Rate(msgspec.Struct):
+    """One day: `price` is the mean in USD, null below PRICES_MIN prices; `count` is null for no prices."""
+
+    count: int | None
+    day: date
+    price: float | None
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is asked, once it is known to be sound. A reversed range has no days."""
+
+    date_from: date
+    date_to: date
+    orig_code: str
+    dest_code: str
+
+
+@dataclass(frozen=True)
+class Rates:
+    """`days_max` bounds what one request may ask for."""
+
+    store: Store
+    days_max: int
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """One entry for each calendar day from `date_to` back to `date_from`."""
+        question = read_question(request, self.days_max)
+        totals = self.store.lane_totals(**msgspec.structs.asdict(question))
+        rates = list(rates_of(question, totals))
+        response.data = msgspec.json.encode({"rates": rates})
+
+
+def rates_of(question: Question, totals: list[DayTotal]) -> list[Rate]:
+    """Totals as answers, newest day first, with the days between that have no prices."""
+    by_day = {total.day: total for total in totals}
+    days = (question.date_to - question.date_from).days + 1
+    return [
+        rate_of(day, by_day.get(day))
+        for day in (question.date_to - timedelta(days=back) for back in range(days))
+    ]
+
+
+def rate_of(day: date, total: DayTotal | None) -> Rate:
+    if total is None:
+        return Rate(None, day, None)
+    enough = total.price_count >= PRICES_MIN
+    return Rate(total.price_count, day, total.price_sum / total.price_count if enough else None)
+
+
+def read_question(request: falcon.Request, days_max: int) -> Question:
+    """Raises BadParameter for the first parameter that is missing, unknown, repeated or malformed."""
+    given: dict[str, str] = {}
+    for name, value in request.params.items():
+        if name not in PARAMETERS:
+            reason = f"There is no parameter {name!r}; allowed are {', '.join(PARAMETERS)}."
+            raise BadParameter(reason, code="unknown_parameter")
+        if isinstance(value, list):
+            reason = f"{name} is given {len(value)} times; give it once."
+            raise BadParameter(reason, code="repeated_parameter")
+        given[name] = value
+    missing = [name for name in PARAMETERS if not given.get(name)]
+    if missing:
+        raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
+    question = Question(
+        date_from=read_day("date_from", given["date_from"]),
+        date_to=read_day("date_to", given["date_to"]),
+        orig_code=read_code("orig_code", given["orig_code"]),
+        dest_code=read_code("dest_code", given["dest_code"]),
+    )
+    days = (question.date_to - question.date_from).days + 1
+    if days > days_max:
+        raise BadParameter(
+            f"date_from={question.date_from} to date_to={question.date_to} is {days:,} days;"
+            f" at most {days_max:,} are allowed in one request.",
+            code="range_too_long",
+        )
+    return question
+
+
+def read_day(name: str, text: str) -> date:
+    match = DAY.fullmatch(text)
+    try:
+        if match:
+            return date(*map(int, match.groups()))
+    except ValueError:  # the 30th of February
+        pass
+    raise BadParameter(f"{name} is {text!r}; expected a day as YYYY-MM-DD.", code="invalid_date")
+
+
+def read_code(name: str, text: str) -> str:
+    """Any other text is a code, known or not: an unknown one has no prices, as in the original."""
+    if len(text) > CODE_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
+        raise BadParameter(
+            f"{name} is {text[:CODE_CHARS_MAX]!r}; expected a port's code or a region's slug,"
+            f" at most {CODE_CHARS_MAX} printable characters in UTF-8.",
+            code="invalid_code",
+        )
+    return text

@@ -1,0 +1,43 @@
+"""What the environment says of the API; `database.connect` reads how to reach the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from database.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """PORT, WEB_CONCURRENCY (processes), API_THREADS (threads each), RATES_DAYS_MAX (days a request may ask
+    for), RATES_DB_PAUSES (1 where the database pauses while nobody asks)."""
+
+    port: int
+    workers: int
+    threads: int
+    days_max: int
+    database_pauses: bool
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Raises ConfigurationError naming every bad variable at once."""
+    faults: list[str] = []
+
+    def number(name: str, default: int, low: int, high: int) -> int:
+        text = environ.get(name) or str(default)
+        if text.isdecimal() and low <= int(text) <= high:
+            return int(text)
+        faults.append(f"{name} is {text!r}: a number from {low} to {high} is allowed")
+        return default
+
+    settings = Settings(
+        port=number("PORT", 8000, 1, 65535),
+        workers=number("WEB_CONCURRENCY", 2, 1, 64),
+        threads=number("API_THREADS", 4, 1, 64),
+        days_max=number("RATES_DAYS_MAX", 366, 1, 36_600),
+        database_pauses=bool(number("RATES_DB_PAUSES", 0, 0, 1)),
+    )
+    if faults:
+        raise ConfigurationError("; ".join(faults))
+    return settings
