@@ -1,0 +1,120 @@
+"""One PostgreSQL server a run, and for each test a database of its own, cloned from a migrated template.
+
+What needs more than Python says so with `@pytest.mark.needs("buildah")`: it runs where that is found and is
+listed by name where it is not. With RATES_TESTS_COMPLETE set, as in CI, whatever did not run is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.postgres import PostgresServer, free_port
+from tests.postgres import PASSWORD, Database, clone, make_template
+
+COMPLETE = bool(os.environ.get("RATES_TESTS_COMPLETE"))
+# Nothing here has to outlive a power cut; kills of processes it does survive.
+FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200"}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """PostgreSQL 18, running."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with PostgresServer(folder / "data", free_port(), PASSWORD, settings=FAST_SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(server: PostgresServer) -> str:
+    """The name of a migrated, empty database that nobody is connected to."""
+    return make_template(server)
+
+
+@pytest.fixture
+def database(server: PostgresServer, template: str) -> Iterator[Database]:
+    """A migrated database of this test's own."""
+    database = clone(server, template)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def empty_database(server: PostgresServer, template: str) -> Iterator[Database]:
+    """A database without a schema; `template` gave the server its roles."""
+    database = clone(server, "template0")
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def as_loader(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The test's own process is the loader: its environment names the test's database."""
+    for name, value in database.environment("rates_loader").items():
+        monkeypatch.setenv(name, value)
+    return database
+
+
+# --- what needs more than Python ---------------------------------------------------------------------------
+
+NOT_RUN = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(*parts): programs on PATH, `root`, or `reference` (REFERENCE_DUMP)"
+    )
+    config.stash[NOT_RUN] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Takes out, by name, what cannot run here; in a complete run it stays in and fails."""
+    if COMPLETE:
+        return
+    lacking = {item: missing_parts(item) for item in items}
+    out = [item for item in items if lacking[item]]
+    config.stash[NOT_RUN] += [f"{item.nodeid} (needs {', '.join(lacking[item])})" for item in out]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if not lacking[item]]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = missing_parts(item)
+    if missing:
+        pytest.fail(f"this run must be complete and lacks {', '.join(missing)}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[NOT_RUN]:
+        terminalreporter.section("not run here")
+        for line in config.stash[NOT_RUN]:
+            terminalreporter.line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a complete run a skipped test is a failed run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if COMPLETE and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def missing_parts(item: pytest.Item) -> list[str]:
+    needed = [part for mark in item.iter_markers("needs") for part in mark.args]
+    return [part for part in dict.fromkeys(needed) if not is_there(part)]
+
+
+def is_there(part: str) -> bool:
+    match part:
+        case "root":
+            return os.geteuid() == 0
+        case "reference":
+            return bool(os.environ.get("REFERENCE_DUMP")) and Path(os.environ["REFERENCE_DUMP"]).is_file()
+        case "postgresql-15":
+            return Path("/usr/lib/postgresql/15/bin/postgres").is_file()
+        case _:
+            return shutil.which(part) is not None

@@ -1,0 +1,116 @@
+"""Builds the images where there is no Docker engine and no image registry: with buildah, as root, on a base
+that debootstrap makes.
+
+`python tests/images/build.py` builds both; `test_images.py` does the same and runs them. Everything is kept
+under $RATES_IMAGE_CACHE (`.local/images` if not set), so a second build takes seconds.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PARTS = ("api", "loader")
+SUITE = "bookworm"
+BASE = f"localhost/rates-python:{SUITE}"
+BASE_PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
+# What an image says that comes from a registry; a base made from scratch says nothing by itself.
+BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class BuildError(Exception):
+    """A command that failed, with the end of what it said."""
+
+
+@dataclass(frozen=True)
+class ImageBuilder:
+    """buildah with a store of its own in `cache`."""
+
+    cache: Path
+
+    def build(self, part: str) -> str:
+        """Builds the image of `api` or `loader` from the work tree; returns its name."""
+        self.make_base()
+        name = f"localhost/rates-{part}"
+        options = ["--format=docker", "--network=host", "--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}"]
+        # vfs copies the whole file system for each layer, so there keeping them costs more than it saves.
+        options += [f"--layers={str(self.storage_driver() != 'vfs').lower()}"]
+        options += [f"--file={REPOSITORY / part / 'Dockerfile'}", f"--tag={name}"]
+        self.buildah("build", *options, *self.registry_secrets(), str(REPOSITORY))
+        return name
+
+    def make_base(self) -> None:
+        """Makes the image the Dockerfiles start from, unless the store has it: Debian with Python and pip."""
+        if self.buildah("images", "--quiet", f"--filter=reference={BASE}"):
+            return
+        container = self.buildah("from", "scratch")
+        try:
+            root = self.buildah("mount", container)
+            include = f"--include={','.join(BASE_PACKAGES)}"
+            run(["debootstrap", "--variant=minbase", include, SUITE, root])
+            run(["chroot", root, "apt-get", "clean"])
+            self.buildah("config", f"--env=PATH={BASE_PATH}", container)
+            self.buildah("commit", container, BASE)
+        finally:
+            self.buildah("rm", container)
+
+    def registry_secrets(self) -> list[str]:
+        """The machine's way to the package registry: mounted while packages are installed, not kept."""
+        lines = ["[global]"]
+        if "PIP_INDEX_URL" in os.environ:
+            lines.append(f"index-url = {os.environ['PIP_INDEX_URL']}")
+        secrets = []
+        certificates = Path(os.environ.get("SSL_CERT_FILE", CERTIFICATES))
+        if certificates.is_file():
+            lines.append("cert = /run/secrets/ca.pem")
+            secrets.append(f"--secret=id=ca,src={certificates}")
+        pip_conf = self.cache / "pip.conf"
+        pip_conf.write_text("\n".join(lines) + "\n")
+        return [*secrets, f"--secret=id=pip,src={pip_conf}"]
+
+    def storage_driver(self) -> str:
+        return self.buildah("info", "--format={{.store.GraphDriverName}}")
+
+    def buildah(self, *arguments: str) -> str:
+        """Runs a buildah command to its end; returns what it wrote to standard output."""
+        return run(self.command(*arguments), env=self.environment()).strip()
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["buildah", f"--root={self.cache / 'store'}", f"--runroot={self.cache / 'run'}", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """chroot isolation works inside containers and small virtual machines too, and shares the network."""
+        scratch = self.cache / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        return os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(scratch)}
+
+
+def default_cache() -> Path:
+    return Path(os.environ.get("RATES_IMAGE_CACHE", REPOSITORY / ".local" / "images")).absolute()
+
+
+def run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last_lines = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+        raise BuildError(f"exit status {done.returncode} from {' '.join(command)}:\n{last_lines}")
+    return done.stdout
+
+
+def main() -> None:
+    builder = ImageBuilder(default_cache())
+    try:
+        for part in PARTS:
+            name = builder.build(part)
+            start = " ".join(builder.command("from", name))
+            sys.stdout.write(f"built {name}; a container of it: BUILDAH_ISOLATION=chroot {start}\n")
+    except BuildError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The databases that tests use: a clone of a migrated template for each, and how to reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from database.migrate import migrate
+from local.postgres import PostgresServer
+
+PASSWORD = "test"
+ROLES = ("rates_api", "rates_loader")
+TEMPLATE = "rates_template"
+NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one test's own (or one module's), migrated and empty."""
+
+    server: PostgresServer
+    name: str
+
+    def environment(self, role: str = "postgres") -> dict[str, str]:
+        """libpq's variables for a role: the owner, rates_api or rates_loader."""
+        return self.server.environment(user=role, database=self.name)
+
+    def connect(self, role: str = "postgres") -> psycopg.Connection:
+        return connect_to(self.environment(role))
+
+    def rows(self, query: str, *parameters: object) -> list[tuple]:
+        """What a query answers the owner."""
+        with self.connect() as connection:
+            return connection.execute(query.encode(), parameters or None).fetchall()
+
+    def drop(self) -> None:
+        """Whoever is still connected."""
+        with connect_to(self.server.environment()) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+
+def connect_to(environment: Mapping[str, str]) -> psycopg.Connection:
+    """A connection, each statement a transaction of its own, to what libpq's variables name."""
+    conninfo = make_conninfo(
+        host=environment["PGHOST"],
+        port=environment["PGPORT"],
+        user=environment["PGUSER"],
+        password=environment["PGPASSWORD"],
+        dbname=environment["PGDATABASE"],
+    )
+    return psycopg.connect(conninfo, autocommit=True)
+
+
+def make_template(server: PostgresServer) -> str:
+    """The name of a migrated, empty database that nobody is connected to; its roles have PASSWORD."""
+    with connect_to(server.environment()) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in server.environment(database=TEMPLATE).items():
+                patch.setenv(name, value)
+            migrate()
+        for role in ROLES:
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), PASSWORD))
+    return TEMPLATE
+
+
+def clone(server: PostgresServer, template: str = TEMPLATE) -> Database:
+    """A new database like the template, or an empty one where that is `template0`."""
+    database = Database(server, f"rates_test_{next(NUMBERS)}")
+    names = sql.Identifier(database.name), sql.Identifier(template)
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(*names)
+    with connect_to(server.environment()) as connection:
+        connection.execute(statement)
+    return database
