@@ -16,17 +16,15 @@ from typing import Any
 
 import httpx
 import psutil
-import psycopg
 import pytest
-from psycopg import sql
 
 from local import sample
-from local.postgres import PostgresServer, free_port
+from local.postgres import free_port
 from tests.images.build import PARTS, ImageBuilder, default_cache
+from tests.postgres import Database
 
 pytestmark = pytest.mark.needs("buildah", "debootstrap", "root")
 
-DATABASE = "rates_images"
 FILES = "/files"  # where a container sees a test's folder
 READY_TIMEOUT_S = 30
 ANYONE_MAY_WRITE = {"/tmp", "/var/tmp", "/run/lock"}  # noqa: S108 - as in every Debian
@@ -109,20 +107,6 @@ def writable_folders(container: Container) -> set[str]:
     return set(container.run("find", "/", "-xdev", "-writable", "!", "-type", "l").stdout.split())
 
 
-@pytest.fixture
-def environment(server: PostgresServer, template: str) -> Iterator[dict[str, str]]:
-    """The owner's environment for a database without a schema; `template` gave the roles their passwords."""
-    name = sql.Identifier(DATABASE)
-    with psycopg.connect(host="127.0.0.1", **login(server), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
-        yield server.environment(database=DATABASE)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-
-
-def login(server: PostgresServer) -> dict[str, Any]:
-    return {"port": server.port, "user": "postgres", "password": server.password, "dbname": "postgres"}
-
-
 def test_an_image_runs_as_a_fixed_user_who_is_not_root(container: Container) -> None:
     assert container.config["User"] == "10001:10001"
     assert container.run("id", "-u").stdout.strip() == "10001"
@@ -191,9 +175,10 @@ def test_the_health_check_fails_where_the_answer_is_not_200(containers: dict[str
 
 
 def test_the_images_migrate_load_a_file_and_answer_from_it_writing_nowhere(
-    read_only: dict[str, Container], environment: dict[str, str], tmp_path: Path
+    read_only: dict[str, Container], empty_database: Database, tmp_path: Path
 ) -> None:
     loader = read_only["loader"]
+    environment = empty_database.environment()
     options = (f"--volume={tmp_path}:{FILES}:ro",)
     tmp_path.chmod(0o755)  # the image's user is nobody on this machine
     (tmp_path / "sample.sql").write_bytes(Path(sample.__file__).with_suffix(".sql").read_bytes())

@@ -15,6 +15,7 @@ import pytest
 
 from local import LocalError
 from local.postgres import PostgresServer, free_port, installed_bin_dirs, is_alive
+from tests.postgres import connect_to
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "10"}
 PASSWORD = "correct horse"
@@ -48,15 +49,7 @@ def server(data_dir: Path) -> Iterator[PostgresServer]:
 
 
 def connect(server: PostgresServer, password: str = PASSWORD) -> psycopg.Connection:
-    where = server.environment(password=password)
-    return psycopg.connect(
-        host=where["PGHOST"],
-        port=where["PGPORT"],
-        user=where["PGUSER"],
-        password=where["PGPASSWORD"],
-        dbname=where["PGDATABASE"],
-        autocommit=True,
-    )
+    return connect_to(server.environment(password=password))
 
 
 def ask(server: PostgresServer, question: str) -> object:
@@ -201,12 +194,14 @@ def test_nothing_survives_kill_9_of_the_parent(data_dir: Path) -> None:
         [sys.executable, "-c", PARENT, data_dir, str(free_port())], stdout=subprocess.PIPE, text=True
     )
     with parent:
-        assert parent.stdout is not None
-        postmaster = psutil.Process(int(parent.stdout.readline()))
-        processes = [postmaster, *postmaster.children(recursive=True)]
-        assert all(is_alive(process) for process in processes)
-
-        parent.send_signal(signal.SIGKILL)
+        try:
+            assert parent.stdout is not None
+            postmaster = psutil.Process(int(parent.stdout.readline()))
+            processes = [postmaster, *postmaster.children(recursive=True)]
+            # Some are short-lived by nature.
+            assert len([process for process in processes if is_alive(process)]) > 3
+        finally:
+            parent.send_signal(signal.SIGKILL)
 
     wait_until(lambda: not any(is_alive(process) for process in processes))
 
