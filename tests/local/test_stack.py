@@ -2,16 +2,10 @@
 
 import json
 import os
-import re
-import shlex
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -23,86 +17,7 @@ import pytest
 from local.log import Log
 from local.postgres import free_port, is_alive
 from local.stack import SAME_CTRL_C_S
-from tests.postgres import connect_to
-
-ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 30
-# A shell that is set up for some other system, which must not matter here.
-ELSEWHERE = {
-    "PGHOST": "elsewhere.invalid",
-    "PGSERVICE": "elsewhere",
-    "DATABASE_URL": "postgresql://elsewhere.invalid/rates",
-    "RATES_DB_AUTH": "iam",
-    "AWS_PROFILE": "elsewhere",
-    "HTTP_PROXY": "http://elsewhere.invalid:3128",
-}
-
-
-@dataclass
-class Run:
-    """One `python -m local up` and what it has said so far."""
-
-    home: Path
-    port: int = field(default_factory=free_port)
-    dump: Path | None = None
-    lines: list[str] = field(default_factory=list)
-
-    def begin(self) -> "Run":
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "local", "up"],
-            cwd=ROOT,
-            env=environment(self.home, self.port, self.dump),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.reader = threading.Thread(target=self._read)
-        self.reader.start()
-        return self
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as stream:
-            for line in stream:
-                self.lines.append(line.rstrip("\n"))
-
-    def until(self, pattern: str) -> re.Match[str]:
-        """Waits for a line."""
-        wait_until(lambda: self.find(pattern) is not None or self.process.poll() is not None)
-        found = self.find(pattern)
-        assert found is not None, f"no line is like {pattern!r}:\n{self.text()}"
-        return found
-
-    def find(self, pattern: str) -> re.Match[str] | None:
-        return next((match for line in list(self.lines) if (match := re.search(pattern, line))), None)
-
-    def text(self) -> str:
-        return "\n".join(self.lines)
-
-    def processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def process_of(self, argument: str) -> psutil.Process:
-        """The direct child that runs this."""
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if argument in child.cmdline())
-
-    def exit_status(self) -> int:
-        status = self.process.wait(TIMEOUT_S)
-        self.reader.join(TIMEOUT_S)
-        return status
-
-    def end(self) -> None:
-        """After a test, however it went."""
-        if self.process.poll() is None:
-            children = self.processes()
-            self.process.kill()
-            for child in children:
-                if is_alive(child):
-                    child.kill()
-        self.exit_status()
-
+from tests.stack import Run, environment, exported, local, query, wait_until
 
 Starter = Callable[..., Run]
 
@@ -138,50 +53,10 @@ def used_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run(tmp_path_factory.mktemp("stack") / "home").begin()
     try:
         run.until("ready in ")
-        run.process.send_signal(signal.SIGTERM)
-        assert run.exit_status() == 0
+        assert run.stop() == 0
     finally:
         run.end()
     return run.home
-
-
-def environment(home: Path, port: int | str = "", dump: Path | None = None) -> dict[str, str]:
-    own = {"RATES_HOME": str(home), "PORT": str(port), "DUMP": str(dump or "")}
-    return dict(os.environ) | ELSEWHERE | own
-
-
-def local(command: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "local", command],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-
-
-def exported(home: Path) -> dict[str, str]:
-    """What `env` prints, as a shell understands it."""
-    result = local("env", environment(home))
-    assert result.returncode == 0, result.stderr
-    words = [shlex.split(line) for line in result.stdout.splitlines()]
-    assert all(word[0] == "export" and len(word) == 2 for word in words)
-    return dict(word[1].split("=", 1) for word in words)
-
-
-def query(variables: Mapping[str, str], question: str) -> list[tuple]:
-    with connect_to(variables) as connection:
-        return connection.execute(question.encode()).fetchall()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 def nothing_left(processes: list[psutil.Process]) -> None:
@@ -318,9 +193,7 @@ def test_a_second_start_is_quick_and_keeps_the_data(used_home: Path, start: Star
     query(variables, "INSERT INTO regions VALUES ('kept', 'Kept', NULL) RETURNING slug")
     processes = first.processes()
 
-    first.process.send_signal(signal.SIGTERM)
-
-    assert first.exit_status() == 0
+    assert first.stop() == 0
     nothing_left(processes)
     second = start(used_home)
     seconds = float(second.until(r"ready in (.*) s:").group(1))
