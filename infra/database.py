@@ -1,0 +1,266 @@
+"""PostgreSQL: an RDS instance or an Aurora Serverless v2 cluster, and the group of those who may reach it.
+
+Nobody handles the master password: RDS makes it, keeps it in Secrets Manager and rotates it. The API and the
+loader log in with IAM tokens.
+"""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.settings import DatabaseSettings, InstanceSize, ServerlessSize
+
+DATABASE_NAME = "rates"
+MASTER_USER = "rates_owner"
+PORT = 5432
+# RDS's default, valid until 2061; named, so that a new default restarts nobody's server.
+CA_CERTIFICATE = "rds-ca-rsa2048-g1"
+# UTC; apart, as RDS wants them, and in Europe's night. RDS picks any hour where none is given.
+BACKUP_WINDOW = "01:00-02:00"
+MAINTENANCE_WINDOW = "sun:03:00-sun:04:00"
+# The least that AWS waits before it deletes a key.
+KEY_DELETION_DAYS = 7
+# The free tier of Performance Insights.
+INSIGHTS_DAYS = 7
+# AWS advises against it on servers that may have less.
+INSIGHTS_ACUS_MIN = 2
+TLS_ONLY = {"rds.force_ssl": "1"}
+# Statements from 1,000 ms on, and waits for locks.
+LOGGING = {"log_min_duration_statement": "1000", "log_lock_waits": "1"}
+# Aurora pauses once nobody has been connected for this long, 300 s at least; so idle sessions have to end.
+PAUSE_AFTER_S = 300
+END_IDLE_SESSIONS = {"idle_session_timeout": "60000"}  # ms
+
+
+@dataclass(frozen=True)
+class Server:
+    """What an instance and a cluster have in common once they are declared."""
+
+    host: pulumi.Output[str]
+    resource_id: pulumi.Output[str]
+    master_secret_arn: pulumi.Output[str]
+
+
+class Database(pulumi.ComponentResource):
+    """Reachable on `port` by what carries `client_security_group_id`, and by nothing else.
+
+    `resource_id` is what IAM policies call the database in `rds-db:connect`.
+    """
+
+    host: pulumi.Output[str]
+    port: int
+    database_name: str
+    resource_id: pulumi.Output[str]
+    master_secret_arn: pulumi.Output[str]
+    client_security_group_id: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        settings: DatabaseSettings,
+        vpc_id: pulumi.Input[str],
+        subnet_ids: pulumi.Input[list[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("rates:database:Database", name, None, opts)
+        self._base = name
+        self._settings = settings
+        self._inside = pulumi.ResourceOptions(parent=self)
+        # For what data would be lost with: Pulumi deletes or replaces it only after `pulumi state unprotect`.
+        self._data = pulumi.ResourceOptions(parent=self, protect=settings.production)
+
+        self._key = aws.kms.Key(
+            name,
+            description=f"Data, backups and master secret of {name}",
+            enable_key_rotation=True,
+            deletion_window_in_days=KEY_DELETION_DAYS,
+            # A snapshot that outlives the stack is worth nothing without its key.
+            opts=pulumi.ResourceOptions.merge(
+                self._data, pulumi.ResourceOptions(retain_on_delete=settings.final_snapshot)
+            ),
+        )
+        self._subnet_group = aws.rds.SubnetGroup(name, subnet_ids=subnet_ids, opts=self._inside)
+        self._security_group = aws.ec2.SecurityGroup(
+            name, description="The database", vpc_id=vpc_id, opts=self._inside
+        )
+        self.client_security_group_id = self._declare_clients(vpc_id)
+        match settings.size:
+            case InstanceSize() as size:
+                server = self._declare_instance(size)
+            case ServerlessSize() as size:
+                server = self._declare_cluster(size)
+
+        self.host = server.host
+        self.port = PORT
+        self.database_name = DATABASE_NAME
+        self.resource_id = server.resource_id
+        self.master_secret_arn = server.master_secret_arn
+        self.register_outputs({"host": self.host, "clientSecurityGroupId": self.client_security_group_id})
+
+    def _declare_clients(self, vpc_id: pulumi.Input[str]) -> pulumi.Output[str]:
+        """Rules are resources of their own: inline ones would undo those that other components add."""
+        clients = aws.ec2.SecurityGroup(
+            f"{self._base}-clients",
+            description="Whatever carries this group may connect to the database",
+            vpc_id=vpc_id,
+            opts=self._inside,
+        )
+        aws.vpc.SecurityGroupIngressRule(
+            f"{self._base}-from-clients",
+            security_group_id=self._security_group.id,
+            referenced_security_group_id=clients.id,
+            ip_protocol="tcp",
+            from_port=PORT,
+            to_port=PORT,
+            opts=self._inside,
+        )
+        aws.vpc.SecurityGroupEgressRule(
+            f"{self._base}-clients-out",
+            security_group_id=clients.id,
+            referenced_security_group_id=self._security_group.id,
+            ip_protocol="tcp",
+            from_port=PORT,
+            to_port=PORT,
+            opts=self._inside,
+        )
+        return clients.id
+
+    def _declare_instance(self, size: InstanceSize) -> Server:
+        settings = self._settings
+        instance = aws.rds.Instance(
+            self._base,
+            engine=settings.engine,
+            engine_version=settings.version,
+            auto_minor_version_upgrade=settings.follows_minors,
+            instance_class=size.instance_class,
+            storage_type="gp3",
+            allocated_storage=size.storage_gib,
+            max_allocated_storage=size.storage_gib_max,
+            multi_az=settings.multi_az,
+            db_name=DATABASE_NAME,
+            port=PORT,
+            db_subnet_group_name=self._subnet_group.name,
+            vpc_security_group_ids=[self._security_group.id],
+            publicly_accessible=False,
+            ca_cert_identifier=CA_CERTIFICATE,
+            iam_database_authentication_enabled=True,
+            username=MASTER_USER,
+            manage_master_user_password=True,
+            master_user_secret_kms_key_id=self._key.arn,
+            storage_encrypted=True,
+            kms_key_id=self._key.arn,
+            parameter_group_name=self._parameter_group(TLS_ONLY | LOGGING),
+            enabled_cloudwatch_logs_exports=["postgresql", "upgrade"],
+            performance_insights_enabled=True,
+            performance_insights_retention_period=INSIGHTS_DAYS,
+            performance_insights_kms_key_id=self._key.arn,
+            backup_retention_period=settings.backup_days,
+            backup_window=BACKUP_WINDOW,
+            maintenance_window=MAINTENANCE_WINDOW,
+            apply_immediately=settings.apply_immediately,
+            deletion_protection=settings.deletion_protection,
+            delete_automated_backups=not settings.production,
+            skip_final_snapshot=not settings.final_snapshot,
+            final_snapshot_identifier=self._final_snapshot(),
+            copy_tags_to_snapshot=True,
+            opts=self._data,
+        )
+        return Server(
+            host=instance.address,
+            resource_id=instance.resource_id,
+            master_secret_arn=instance.master_user_secrets[0].secret_arn,
+        )
+
+    def _declare_cluster(self, size: ServerlessSize) -> Server:
+        settings = self._settings
+        cluster = aws.rds.Cluster(
+            self._base,
+            engine=settings.engine,
+            engine_mode="provisioned",  # which Serverless v2 is too; `serverless` is the end-of-life v1
+            engine_version=settings.version,
+            serverlessv2_scaling_configuration=aws.rds.ClusterServerlessv2ScalingConfigurationArgs(
+                min_capacity=size.acus_min,
+                max_capacity=size.acus_max,
+                seconds_until_auto_pause=PAUSE_AFTER_S if size.pauses else None,
+            ),
+            database_name=DATABASE_NAME,
+            port=PORT,
+            db_subnet_group_name=self._subnet_group.name,
+            vpc_security_group_ids=[self._security_group.id],
+            iam_database_authentication_enabled=True,
+            master_username=MASTER_USER,
+            manage_master_user_password=True,
+            master_user_secret_kms_key_id=self._key.arn,
+            storage_encrypted=True,
+            kms_key_id=self._key.arn,
+            db_cluster_parameter_group_name=self._cluster_parameter_group(TLS_ONLY),
+            enabled_cloudwatch_logs_exports=["postgresql"],
+            backup_retention_period=settings.backup_days,
+            preferred_backup_window=BACKUP_WINDOW,
+            preferred_maintenance_window=MAINTENANCE_WINDOW,
+            apply_immediately=settings.apply_immediately,
+            deletion_protection=settings.deletion_protection,
+            delete_automated_backups=not settings.production,
+            skip_final_snapshot=not settings.final_snapshot,
+            final_snapshot_identifier=self._final_snapshot(),
+            copy_tags_to_snapshot=True,
+            opts=self._data,
+        )
+        # Aurora takes these from the servers' group alone; in the cluster's they would silently do nothing.
+        parameter_group_name = self._parameter_group(LOGGING | (END_IDLE_SESSIONS if size.pauses else {}))
+        insights = size.acus_min >= INSIGHTS_ACUS_MIN
+        # Numbered, since writer and reader swap roles in a failover. Aurora spreads them over the zones.
+        for number in range(1, 3 if settings.multi_az else 2):
+            aws.rds.ClusterInstance(
+                f"{self._base}-{number}",
+                cluster_identifier=cluster.id,
+                engine=aws.rds.EngineType.AURORA_POSTGRESQL,
+                engine_version=cluster.engine_version,
+                auto_minor_version_upgrade=settings.follows_minors,
+                instance_class="db.serverless",
+                db_subnet_group_name=self._subnet_group.name,
+                db_parameter_group_name=parameter_group_name,
+                publicly_accessible=False,
+                ca_cert_identifier=CA_CERTIFICATE,
+                performance_insights_enabled=insights,
+                performance_insights_kms_key_id=self._key.arn if insights else None,
+                apply_immediately=settings.apply_immediately,
+                copy_tags_to_snapshot=True,
+                opts=self._data,
+            )
+        return Server(
+            host=cluster.endpoint,
+            resource_id=cluster.cluster_resource_id,
+            master_secret_arn=cluster.master_user_secrets[0].secret_arn,
+        )
+
+    def _parameter_group(self, parameters: dict[str, str]) -> pulumi.Output[str]:
+        group = aws.rds.ParameterGroup(
+            self._base,
+            family=f"{self._settings.engine}{self._settings.major}",
+            parameters=[
+                aws.rds.ParameterGroupParameterArgs(name=parameter, value=value)
+                for parameter, value in parameters.items()
+            ],
+            opts=self._inside,
+        )
+        return group.name
+
+    def _cluster_parameter_group(self, parameters: dict[str, str]) -> pulumi.Output[str]:
+        group = aws.rds.ClusterParameterGroup(
+            self._base,
+            family=f"{self._settings.engine}{self._settings.major}",
+            parameters=[
+                aws.rds.ClusterParameterGroupParameterArgs(name=parameter, value=value)
+                for parameter, value in parameters.items()
+            ],
+            opts=self._inside,
+        )
+        return group.name
+
+    def _final_snapshot(self) -> pulumi.Output[str] | None:
+        """Unique by the key's id, since it outlives the stack, and the next of that name leaves one too."""
+        if not self._settings.final_snapshot:
+            return None
+        return pulumi.Output.concat(self._base, "-final-", self._key.key_id)

@@ -1,0 +1,263 @@
+"""Settings: every bad key at once, what makes no sense together with the reason, defaults in one place."""
+
+import ipaddress
+
+import pytest
+import yaml
+
+from infra.settings import (
+    DatabaseSettings,
+    Engine,
+    InstanceSize,
+    Nat,
+    NetworkSettings,
+    ServerlessSize,
+    Settings,
+    SettingsError,
+    read_settings,
+)
+from tests.infra.engine import AURORA, PROJECT, ROOT, STACKS, Run, infra, read_yaml, run_program, stack_config
+
+KEYS = sorted(read_yaml("Pulumi.yaml")["config"])
+
+
+def read(stack: str, **changes: str) -> Settings:
+    return read_settings(PROJECT, stack, stack_config(stack, changes))
+
+
+def faults(stack: str, **changes: str) -> list[str]:
+    """The lines with which the settings of a stack are refused after some changes."""
+    with pytest.raises(SettingsError) as refused:
+        read(stack, **changes)
+    head, *lines = str(refused.value).splitlines()
+    assert head == f"the configuration of stack {stack} cannot be used:"
+    return sorted(line.strip() for line in lines)
+
+
+def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None:
+    assert read("dev") == Settings(
+        region="eu-west-1",
+        owner="rates",
+        network=NetworkSettings(
+            cidr=ipaddress.IPv4Network("10.0.0.0/16"), zones=2, nat=Nat.NONE, flow_log_days=0
+        ),
+        database=DatabaseSettings(
+            engine=Engine.POSTGRES,
+            version="18",
+            size=InstanceSize("db.t4g.micro", storage_gib=20, storage_gib_max=50),
+            multi_az=False,
+            backup_days=1,
+            deletion_protection=False,
+            final_snapshot=False,
+            apply_immediately=True,
+            production=False,
+        ),
+    )
+
+
+def test_an_aurora_stack_has_a_range_of_capacity_for_its_size() -> None:
+    database = read("dev", **AURORA | {"databaseAcusMin": "0.5"}).database
+
+    assert database.size == ServerlessSize(acus_min=0.5, acus_max=4)
+    assert database.engine is Engine.AURORA
+
+
+def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed() -> None:
+    bad = {
+        "production": "yes",
+        "owner": "",
+        "vpcCidr": "8.8.8.0/24",
+        "zones": "1",
+        "natGateways": "two",
+        "flowLogDays": "8",
+        "databaseEngine": "mysql",
+        "databaseVersion": "14",
+        "databaseInstanceClass": "t4g.micro",
+        "databaseStorageGib": "5",
+        "databaseStorageGibMax": "lots",
+        "databaseAcusMin": "0.7",
+        "databaseAcusMax": "257",
+        "databaseMultiAz": "1",
+        "databaseBackupDays": "36",
+        "databaseDeletionProtection": "True",
+        "databaseFinalSnapshot": "no",
+        "databaseApplyImmediately": "",
+    }
+    assert sorted(bad) == KEYS, "a key is missing here"
+
+    assert faults("dev", **bad) == [
+        "rates:databaseAcusMax is '257': allowed is 1 to 256",
+        "rates:databaseAcusMin is '0.7': allowed is 0 to 256 in steps of 0.5",
+        "rates:databaseApplyImmediately is '': allowed is true or false",
+        "rates:databaseBackupDays is '36': allowed is 0 to 35",
+        "rates:databaseDeletionProtection is 'True': allowed is true or false",
+        "rates:databaseEngine is 'mysql': allowed is postgres or aurora-postgresql",
+        "rates:databaseFinalSnapshot is 'no': allowed is true or false",
+        "rates:databaseInstanceClass is 't4g.micro': allowed is a class such as db.t4g.micro",
+        "rates:databaseMultiAz is '1': allowed is true or false",
+        "rates:databaseStorageGib is '5': allowed is 20 to 65536",
+        "rates:databaseStorageGibMax is 'lots': allowed is 20 to 65536",
+        "rates:databaseVersion is '14': allowed is 15 to 18, alone or with a minor",
+        "rates:flowLogDays is '8': allowed is 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
+        "rates:natGateways is 'two': allowed is none, single or per-zone",
+        "rates:owner is '': allowed is 1 to 64 letters, digits, blanks and any of _.:/=+@-",
+        "rates:production is 'yes': allowed is true or false",
+        "rates:vpcCidr is '8.8.8.0/24': allowed is a private block of /16 to /22",
+        "rates:zones is '1': allowed is 2 to 4; a database needs subnets in two zones",
+    ]
+
+
+def test_a_key_nobody_reads_is_refused_and_the_likely_one_named() -> None:
+    assert faults("dev", natGatways="none", colour="blue") == [
+        "rates:colour is not a setting",
+        "rates:natGatways is not a setting; did you mean natGateways?",
+    ]
+
+
+def test_keys_of_others_are_left_alone() -> None:
+    config = stack_config("dev") | {"aws:profile": "me", "pulumi:tags": "{}", "rates-api:zones": "9"}
+
+    assert read_settings(PROJECT, "dev", config) == read("dev")
+
+
+@pytest.mark.parametrize("key", [*(f"rates:{key}" for key in KEYS), "aws:region"])
+def test_no_key_may_be_missing(key: str) -> None:
+    """The engine fills in the defaults of Pulumi.yaml; the program has none of its own to fall back on."""
+    config = stack_config("dev")
+    del config[key]
+
+    with pytest.raises(SettingsError, match=f"{key} is missing: "):
+        read_settings(PROJECT, "dev", config)
+
+
+@pytest.mark.parametrize(
+    ("stack", "changes", "fault"),
+    [
+        (
+            "dev",
+            AURORA | {"databaseEngine": "mysql"},
+            "databaseEngine is 'mysql': allowed is postgres or aurora-postgresql",
+        ),
+        ("prod", {"databaseBackupDays": "few"}, "databaseBackupDays is 'few': allowed is 0 to 35"),
+        ("prod", {"production": "false"}, "production is 'false': the stack named prod is production"),
+        (
+            "prod",
+            {"natGateways": "single"},
+            "natGateways is 'single': production takes none or per-zone: "
+            "when the zone of a single one fails, all lose their way out",
+        ),
+        (
+            "prod",
+            {"databaseMultiAz": "false"},
+            "databaseMultiAz is 'false': production needs it, to outlive a zone",
+        ),
+        (
+            "prod",
+            {"databaseDeletionProtection": "false"},
+            "databaseDeletionProtection is 'false': production needs it, or one call deletes the data",
+        ),
+        (
+            "prod",
+            {"databaseFinalSnapshot": "false"},
+            "databaseFinalSnapshot is 'false': production needs it, or what is deleted is gone for good",
+        ),
+        (
+            "prod",
+            {"databaseBackupDays": "6"},
+            "databaseBackupDays is '6': production needs 7 or more, to undo a fault that is found late",
+        ),
+        (
+            "prod",
+            AURORA,
+            "databaseAcusMin is '0': production does not pause: "
+            "the first request after a pause waits about 15 s",
+        ),
+        (
+            "dev",
+            {"databaseAcusMin": "0"},
+            "databaseAcusMin is '0': engine postgres has none, its size is set by other keys",
+        ),
+        (
+            "dev",
+            {"databaseAcusMax": "4"},
+            "databaseAcusMax is '4': engine postgres has none, its size is set by other keys",
+        ),
+        ("dev", {"databaseInstanceClass": ""}, "databaseInstanceClass is '': engine postgres needs it"),
+        ("dev", {"databaseStorageGib": "0"}, "databaseStorageGib is '0': engine postgres needs it"),
+        ("dev", {"databaseStorageGibMax": "0"}, "databaseStorageGibMax is '0': engine postgres needs it"),
+        (
+            "dev",
+            {"databaseStorageGibMax": "21"},
+            "databaseStorageGibMax is '21': RDS wants it a tenth above databaseStorageGib, 20, or more",
+        ),
+        (
+            "dev",
+            AURORA | {"databaseInstanceClass": "db.t4g.micro"},
+            "databaseInstanceClass is 'db.t4g.micro': "
+            "engine aurora-postgresql has none, its size is set by other keys",
+        ),
+        (
+            "dev",
+            AURORA | {"databaseStorageGib": "20"},
+            "databaseStorageGib is '20': engine aurora-postgresql has none, its size is set by other keys",
+        ),
+        (
+            "dev",
+            AURORA | {"databaseAcusMin": ""},
+            "databaseAcusMin is '': engine aurora-postgresql needs it",
+        ),
+        ("dev", AURORA | {"databaseAcusMax": "0.5"}, "databaseAcusMax is '0.5': allowed is 1 to 256"),
+        ("dev", AURORA | {"databaseAcusMin": "4.5"}, "databaseAcusMin is '4.5': databaseAcusMax is only 4"),
+        ("dev", AURORA | {"databaseBackupDays": "0"}, "databaseBackupDays is '0': Aurora keeps at least 1"),
+        (
+            "dev",
+            {"vpcCidr": "10.0.0.1/16"},
+            "vpcCidr is '10.0.0.1/16': allowed is a private block of /16 to /22",
+        ),
+        (
+            "dev",
+            {"vpcCidr": "10.0.0.0/8"},
+            "vpcCidr is '10.0.0.0/8': allowed is a private block of /16 to /22",
+        ),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused_with_the_reason(
+    stack: str, changes: dict[str, str], fault: str
+) -> None:
+    assert faults(stack, **changes) == [f"rates:{fault}"]
+
+
+@pytest.mark.parametrize("stack", ["Dev", "dev_anna", "dev--anna", "-dev", "dev-", "9lives", "d" * 33])
+def test_a_stack_is_not_named_what_rds_could_not_be_named_after(stack: str) -> None:
+    with pytest.raises(SettingsError, match="the stack's name is "):
+        read_settings(PROJECT, stack, stack_config("dev"))
+
+
+def test_a_region_that_is_none_is_refused() -> None:
+    with pytest.raises(SettingsError, match="aws:region is 'europe': allowed is an AWS region"):
+        read_settings(PROJECT, "dev", stack_config("dev") | {"aws:region": "europe"})
+
+
+def test_bad_settings_stop_the_program_before_it_declares_anything() -> None:
+    run = Run("dev")
+    with pytest.raises(SettingsError, match="natGateways is 'some'"):
+        run_program(infra, run, stack_config("dev", {"natGateways": "some"}))
+
+    assert run.resources == []
+
+
+def test_the_project_file_gives_each_key_a_default_of_the_type_it_declares_and_says_what_it_is() -> None:
+    types = {"boolean": bool, "integer": int, "string": str}
+    declarations = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+
+    for key, declaration in declarations.items():
+        assert type(declaration["default"]) is types[declaration["type"]], key
+        assert declaration["description"], key
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_file_holds_only_what_differs_from_the_defaults(stack: str) -> None:
+    defaults = {f"rates:{key}": entry["default"] for key, entry in read_yaml("Pulumi.yaml")["config"].items()}
+    own = read_yaml(f"Pulumi.{stack}.yaml")["config"]
+
+    assert [key for key, value in own.items() if defaults.get(key) == value] == []
