@@ -42,6 +42,11 @@ format: .venv/dev.stamp
 schema: .venv/dev.stamp
 	$(BIN)/python -m local.schema
 
+## stacks: writes docs/stacks.md anew from what the program declares
+.PHONY: stacks
+stacks: .venv/dev.stamp
+	$(BIN)/python -m tests.infra.sizes > docs/stacks.md
+
 ## sample: writes local/sample.sql anew
 .PHONY: sample
 sample: .venv/local.stamp
