@@ -21,7 +21,15 @@ from database.errors import ConfigurationError, DatabaseUnavailable, SchemaMissi
 
 CONNECT_TIMEOUT_S = 10
 POOL_WAIT_S = 5.0
+# A server that vanishes in a failover refuses nothing. Linux would go on waiting for 15 minutes and more.
+NOTICE_SILENCE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 REQUIRED = ("PGHOST", "PGUSER", "PGDATABASE")
+AUTHS = ("password", "iam")
 
 
 def connect(application_name: str, *, autocommit: bool = False) -> psycopg.Connection:
@@ -34,35 +42,55 @@ def connect(application_name: str, *, autocommit: bool = False) -> psycopg.Conne
         return psycopg.connect(**connection_parameters(application_name), autocommit=autocommit)
 
 
-def make_pool(application_name: str, *, size_max: int, size_min: int = 0) -> psycopg_pool.ConnectionPool:
+def make_pool(
+    application_name: str, *, size_max: int, size_min: int = 0, wait_s: float = POOL_WAIT_S
+) -> psycopg_pool.ConnectionPool:
     """A closed pool of at most `size_max` connections, checked when handed out; open it after a fork.
 
-    Waiting for a free connection is bounded by POOL_WAIT_S, then `psycopg_pool.PoolTimeout` is raised.
+    Waiting for a free connection is bounded by `wait_s`, then `psycopg_pool.PoolTimeout` is raised.
     """
     connection_parameters(application_name)  # a bad environment is told now, not by the first request
-    return psycopg_pool.ConnectionPool(
+
+    def check(connection: psycopg.Connection) -> None:
+        try:
+            pool.check_connection(connection)
+        except psycopg.Error:
+            # Where one is broken, others are: the pool would meet them one by one, with a pause for each.
+            pool.check()
+            raise
+
+    pool = psycopg_pool.ConnectionPool(
         kwargs=partial(connection_parameters, application_name),
         min_size=size_min,
         max_size=size_max,
-        timeout=POOL_WAIT_S,
-        check=psycopg_pool.ConnectionPool.check_connection,
+        timeout=wait_s,
+        # Attempts go on as long as somebody waits for one. The pool's own 5 minutes let the pauses between
+        # them double all the while, and a database that is back would not be noticed for minutes.
+        reconnect_timeout=wait_s,
+        check=check,
         name=application_name,
         open=False,
     )
+    return pool
 
 
 def connection_parameters(application_name: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """What `psycopg.connect` needs now, with a fresh IAM token where `RATES_DB_AUTH=iam`.
 
-    libpq reads `PG*` by itself. Raises ConfigurationError naming every missing variable at once.
+    libpq reads `PG*` by itself. Raises ConfigurationError naming all that is missing or wrong at once, and
+    DatabaseUnavailable where the credentials for a token cannot be had.
     """
-    auth = environ.get("RATES_DB_AUTH", "password")
-    if auth not in ("password", "iam"):
-        raise ConfigurationError(f"RATES_DB_AUTH is {auth!r}; allowed: password, iam")
     url = environ.get("DATABASE_URL", "")
+    auth = environ.get("RATES_DB_AUTH") or "password"
+    port = environ.get("PGPORT") or "5432"
+    faults = [] if auth in AUTHS else [f"RATES_DB_AUTH is {auth!r}: {' or '.join(AUTHS)} is allowed"]
+    if not port.isdecimal():
+        faults.append(f"PGPORT is {port!r}: a number is expected")
     missing = [name for name in REQUIRED if not environ.get(name)]
     if missing and not url and "PGSERVICE" not in environ:
-        raise ConfigurationError(f"no database is named: set {', '.join(missing)} (or DATABASE_URL)")
+        faults.append(f"no database is named: set {', '.join(missing)} (or DATABASE_URL)")
+    if faults:
+        raise ConfigurationError("; ".join(faults))
     try:
         parameters: dict[str, Any] = dict(psycopg.conninfo.conninfo_to_dict(url))
     except psycopg.ProgrammingError as error:
@@ -70,10 +98,12 @@ def connection_parameters(application_name: str, environ: Mapping[str, str] = os
     parameters.setdefault("application_name", application_name)
     if "PGCONNECT_TIMEOUT" not in environ:
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+    for name, value in NOTICE_SILENCE.items():
+        parameters.setdefault(name, value)
     if auth == "iam":
         parameters["password"] = iam_token(
             host=parameters.get("host") or environ.get("PGHOST", ""),
-            port=int(parameters.get("port") or environ.get("PGPORT") or 5432),
+            port=int(parameters.get("port") or port),
             user=parameters.get("user") or environ.get("PGUSER", ""),
         )
         parameters.setdefault("sslmode", environ.get("PGSSLMODE", "verify-full"))
@@ -81,10 +111,16 @@ def connection_parameters(application_name: str, environ: Mapping[str, str] = os
 
 
 def iam_token(*, host: str, port: int, user: str) -> str:
-    """A password good for 15 minutes, signed with the task's role; nothing is asked over the network."""
+    """A password good for 15 minutes, signed with the task's role; the server is not asked for it."""
     import boto3  # noqa: PLC0415  # 0.3 s and 30 MB that only IAM needs
+    from botocore.exceptions import BotoCoreError, NoRegionError  # noqa: PLC0415  # likewise
 
-    return boto3.client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)
+    try:
+        return boto3.client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)
+    except NoRegionError as error:
+        raise ConfigurationError("RATES_DB_AUTH is iam, which needs AWS_DEFAULT_REGION") from error
+    except BotoCoreError as error:
+        raise DatabaseUnavailable(f"no IAM token could be made: {first_line(error)}") from error
 
 
 @contextmanager
@@ -94,6 +130,12 @@ def translated_errors() -> Generator[None]:
         yield
     except psycopg.errors.UndefinedTable as error:
         raise SchemaMissing(f"the schema is not there ({first_line(error)}): run `loader migrate`") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(f"the database role lacks a right: {first_line(error)}") from error
+    except psycopg.errors.ReadOnlySqlTransaction as error:  # a standby, as during a failover
+        raise DatabaseUnavailable(f"the database only reads at the moment: {first_line(error)}") from error
+    except psycopg.errors.LockNotAvailable as error:
+        raise DatabaseUnavailable(f"the database is busy: {first_line(error)}") from error
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
         raise DatabaseUnavailable(f"the database could not be reached: {first_line(error)}") from error
 

@@ -6,7 +6,8 @@ class DatabaseError(Exception):
 
 
 class ConfigurationError(DatabaseError):
-    """The environment does not say, or contradicts itself on, how to reach the database."""
+    """The environment does not say, or contradicts itself on, how to reach the database, or names a role
+    that may not do what is asked."""
 
 
 class DatabaseUnavailable(DatabaseError):

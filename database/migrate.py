@@ -11,6 +11,7 @@ import alembic.script
 import psycopg
 import sqlalchemy
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.exc import DBAPIError
 
 from database.connect import connect, translated_errors
 
@@ -18,6 +19,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 VERSION_TABLE = "schema_version"
 # Any constant does, as long as every release keeps it.
 LOCK_KEY = 7_283_371
+# For what Alembic itself asks of the version table; each migration sets its own.
+LOCK_TIMEOUT = "5s"
 
 
 def migrate() -> tuple[str | None, str]:
@@ -28,14 +31,30 @@ def migrate() -> tuple[str | None, str]:
     config = alembic.config.Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with translated_errors(), connect("rates-migrate", autocommit=True) as locked:
+        # However long: whoever has it is running migrations, which may not wait for ever themselves.
         locked.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        bound_waiting(locked)
         before = current_version(locked)
-        config.attributes["connect"] = lambda: connect("rates-migrate")
-        alembic.command.upgrade(config, "head")
+        try:
+            alembic.command.upgrade(config, "head")
+        except DBAPIError as error:  # of Alembic's own statements; ours come as they are
+            raise error.orig or error from error
         now = current_version(locked)
     if now is None:
         raise AssertionError("alembic recorded no version")
     return before, now
+
+
+def connect_for_alembic() -> psycopg.Connection:
+    """A connection that waits for no lock longer than LOCK_TIMEOUT, where a migration says nothing else."""
+    connection = connect("rates-migrate", autocommit=True)
+    bound_waiting(connection)
+    connection.autocommit = False
+    return connection
+
+
+def bound_waiting(connection: psycopg.Connection) -> None:
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
 
 
 def current_version(connection: psycopg.Connection) -> str | None:
@@ -46,12 +65,12 @@ def current_version(connection: psycopg.Connection) -> str | None:
     return row[0] if row else None
 
 
-def run_online(config: alembic.config.Config) -> None:
+def run_online() -> None:
     """What `migrations/env.py` calls: Alembic's context on a connection of ours."""
     from alembic import context  # noqa: PLC0415  # a proxy that exists only while Alembic runs env.py
 
     engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=config.attributes["connect"], poolclass=sqlalchemy.NullPool
+        "postgresql+psycopg://", creator=connect_for_alembic, poolclass=sqlalchemy.NullPool
     )
     with engine.connect() as connection:
         context.configure(

@@ -1,7 +1,5 @@
-"""Alembic's entry: hands its context to `database.migrate`."""
-
-from alembic import context
+"""Alembic's entry: hands over to `database.migrate`."""
 
 from database.migrate import run_online
 
-run_online(context.config)
+run_online()

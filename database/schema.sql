@@ -1,0 +1,248 @@
+-- What the migrations add up to, written by `make schema`: to read and compare; nothing runs it.
+
+CREATE FUNCTION public.lock_region_ports() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    LOCK TABLE region_ports IN SHARE ROW EXCLUSIVE MODE;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.refresh_region_ports() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    DELETE FROM region_ports
+    WHERE (region_slug, port_code) NOT IN (SELECT region_slug, port_code FROM region_tree_ports);
+    INSERT INTO region_ports (region_slug, port_code)
+    SELECT region_slug, port_code FROM region_tree_ports
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+CREATE TABLE public.batch_errors (
+    batch_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    error_no integer NOT NULL,
+    file text NOT NULL,
+    line bigint NOT NULL,
+    "column" text,
+    value text,
+    reason text NOT NULL
+);
+
+CREATE TABLE public.batches (
+    batch_no integer NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    key text NOT NULL,
+    content_hash bytea NOT NULL,
+    source text NOT NULL,
+    state text DEFAULT 'loading'::text NOT NULL,
+    chunk_rows integer NOT NULL,
+    row_count bigint DEFAULT 0 NOT NULL,
+    chunk_count integer DEFAULT 0 NOT NULL,
+    error_count bigint DEFAULT 0 NOT NULL,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT batches_chunk_rows_check CHECK ((chunk_rows > 0)),
+    CONSTRAINT batches_content_hash_check CHECK ((octet_length(content_hash) = 32)),
+    CONSTRAINT batches_key_check CHECK ((key <> ''::text)),
+    CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['loading'::text, 'published'::text, 'rejected'::text, 'withdrawn'::text])))
+);
+
+ALTER TABLE public.batches ALTER COLUMN batch_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.batches_batch_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.chunks (
+    batch_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    content_hash bytea NOT NULL,
+    row_count integer NOT NULL,
+    error_count integer NOT NULL,
+    done_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT chunks_chunk_no_check CHECK ((chunk_no >= 0)),
+    CONSTRAINT chunks_content_hash_check CHECK ((octet_length(content_hash) = 32))
+);
+
+CREATE TABLE public.data_version (
+    only_row boolean DEFAULT true NOT NULL,
+    version bigint NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT data_version_only_row_check CHECK (only_row)
+);
+
+CREATE TABLE public.lane_day_deltas (
+    batch_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    day date NOT NULL,
+    price_count integer NOT NULL,
+    price_sum bigint NOT NULL,
+    orig_code text NOT NULL,
+    dest_code text NOT NULL
+);
+
+CREATE TABLE public.lane_day_totals (
+    day date NOT NULL,
+    price_count integer NOT NULL,
+    price_sum bigint NOT NULL,
+    orig_code text NOT NULL,
+    dest_code text NOT NULL
+);
+
+CREATE TABLE public.ports (
+    code text NOT NULL,
+    name text NOT NULL,
+    parent_slug text NOT NULL,
+    CONSTRAINT ports_code_check CHECK ((code <> ''::text))
+);
+
+CREATE TABLE public.prices (
+    batch_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    day date NOT NULL,
+    price integer NOT NULL,
+    orig_code text NOT NULL,
+    dest_code text NOT NULL
+);
+
+CREATE TABLE public.region_ports (
+    region_slug text NOT NULL,
+    port_code text NOT NULL
+);
+
+CREATE TABLE public.regions (
+    slug text NOT NULL,
+    name text NOT NULL,
+    parent_slug text,
+    CONSTRAINT regions_slug_check CHECK ((slug <> ''::text))
+);
+
+CREATE VIEW public.region_tree_ports AS
+ WITH RECURSIVE above(region_slug, port_code) AS (
+         SELECT ports.parent_slug,
+            ports.code
+           FROM public.ports
+        UNION
+         SELECT regions.parent_slug,
+            above_1.port_code
+           FROM (above above_1
+             JOIN public.regions ON ((regions.slug = above_1.region_slug)))
+          WHERE (regions.parent_slug IS NOT NULL)
+        )
+ SELECT region_slug,
+    port_code
+   FROM above;
+
+CREATE TABLE public.schema_version (
+    version_num character varying(32) NOT NULL
+);
+
+ALTER TABLE ONLY public.batch_errors
+    ADD CONSTRAINT batch_errors_pkey PRIMARY KEY (batch_no, chunk_no, error_no);
+
+ALTER TABLE ONLY public.batches
+    ADD CONSTRAINT batches_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.batches
+    ADD CONSTRAINT batches_key_key UNIQUE (key);
+
+ALTER TABLE ONLY public.batches
+    ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_no);
+
+ALTER TABLE ONLY public.chunks
+    ADD CONSTRAINT chunks_pkey PRIMARY KEY (batch_no, chunk_no);
+
+ALTER TABLE ONLY public.data_version
+    ADD CONSTRAINT data_version_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.lane_day_totals
+    ADD CONSTRAINT lane_day_totals_pkey PRIMARY KEY (orig_code, dest_code, day);
+
+ALTER TABLE ONLY public.ports
+    ADD CONSTRAINT ports_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY public.region_ports
+    ADD CONSTRAINT region_ports_pkey PRIMARY KEY (region_slug, port_code);
+
+ALTER TABLE ONLY public.regions
+    ADD CONSTRAINT regions_pkey PRIMARY KEY (slug);
+
+ALTER TABLE ONLY public.schema_version
+    ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
+
+CREATE INDEX batches_created_at ON public.batches USING btree (created_at);
+
+CREATE INDEX lane_day_deltas_batch ON public.lane_day_deltas USING brin (batch_no) WITH (autosummarize='on');
+
+CREATE INDEX lane_day_deltas_lane ON public.lane_day_deltas USING btree (orig_code, dest_code, day);
+
+CREATE INDEX prices_batch ON public.prices USING brin (batch_no) WITH (autosummarize='on');
+
+CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.lock_region_ports();
+
+CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.lock_region_ports();
+
+CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
+
+CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
+
+ALTER TABLE ONLY public.batch_errors
+    ADD CONSTRAINT batch_errors_batch_no_chunk_no_fkey FOREIGN KEY (batch_no, chunk_no) REFERENCES public.chunks(batch_no, chunk_no) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.chunks
+    ADD CONSTRAINT chunks_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES public.batches(batch_no) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.ports
+    ADD CONSTRAINT ports_parent_slug_fkey FOREIGN KEY (parent_slug) REFERENCES public.regions(slug) DEFERRABLE INITIALLY DEFERRED;
+
+ALTER TABLE ONLY public.region_ports
+    ADD CONSTRAINT region_ports_port_code_fkey FOREIGN KEY (port_code) REFERENCES public.ports(code) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+
+ALTER TABLE ONLY public.region_ports
+    ADD CONSTRAINT region_ports_region_slug_fkey FOREIGN KEY (region_slug) REFERENCES public.regions(slug) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+
+ALTER TABLE ONLY public.regions
+    ADD CONSTRAINT regions_parent_slug_fkey FOREIGN KEY (parent_slug) REFERENCES public.regions(slug) DEFERRABLE INITIALLY DEFERRED;
+
+GRANT SELECT ON TABLE public.batch_errors TO rates_api;
+GRANT SELECT,INSERT,DELETE ON TABLE public.batch_errors TO rates_loader;
+
+GRANT SELECT ON TABLE public.batches TO rates_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.batches TO rates_loader;
+
+GRANT SELECT ON TABLE public.chunks TO rates_api;
+GRANT SELECT,INSERT,DELETE ON TABLE public.chunks TO rates_loader;
+
+GRANT SELECT ON TABLE public.data_version TO rates_api;
+GRANT SELECT,UPDATE ON TABLE public.data_version TO rates_loader;
+
+GRANT SELECT ON TABLE public.lane_day_deltas TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_day_deltas TO rates_loader;
+
+GRANT SELECT ON TABLE public.lane_day_totals TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_day_totals TO rates_loader;
+
+GRANT SELECT ON TABLE public.ports TO rates_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.ports TO rates_loader;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.prices TO rates_loader;
+
+GRANT SELECT ON TABLE public.region_ports TO rates_api;
+GRANT SELECT,INSERT,DELETE ON TABLE public.region_ports TO rates_loader;
+
+GRANT SELECT ON TABLE public.regions TO rates_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.regions TO rates_loader;
+
+GRANT SELECT ON TABLE public.region_tree_ports TO rates_loader;
+
+GRANT SELECT ON TABLE public.schema_version TO rates_api;
+GRANT SELECT ON TABLE public.schema_version TO rates_loader;

@@ -1,0 +1,189 @@
+"""Connections in use: what they do when the database is away, restarts, or has other credentials by now."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import psycopg_pool
+import pytest
+from psycopg import sql
+
+from database.connect import connect, make_pool, translated_errors
+from database.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, SchemaMissing
+from database.queries import query
+from local.postgres import PostgresServer, free_port
+from tests.postgres import PASSWORD, Database
+
+NAME = "rates-test"
+
+
+@pytest.fixture
+def pool(as_loader: Database) -> Iterator[psycopg_pool.ConnectionPool]:
+    with make_pool(NAME, size_max=2, wait_s=1) as pool:
+        yield pool
+
+
+def pid_from(pool: psycopg_pool.ConnectionPool) -> int:
+    with pool.connection() as connection:
+        return connection.info.backend_pid
+
+
+def terminate(database: Database) -> None:
+    database.rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s", NAME
+    )
+
+
+def test_a_connection_says_whose_it_is(as_loader: Database) -> None:
+    with connect(NAME) as connection:
+        row = connection.execute("SELECT current_setting('application_name'), current_user").fetchone()
+    assert row == (NAME, "rates_loader")
+
+
+def test_a_server_that_vanishes_without_a_word_is_noticed(as_loader: Database) -> None:
+    """Nothing answers after a failover, not even a refusal; Linux alone would wait 15 minutes and more."""
+    with connect(NAME) as connection, socket.socket(fileno=connection.fileno()) as wire:
+        try:
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 15_000
+            silent_s = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            silent_s += wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) * wire.getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_KEEPCNT
+            )
+            assert silent_s <= 30
+        finally:
+            wire.detach()
+
+
+def test_a_wrong_environment_is_told_before_the_pool_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGUSER", "PGDATABASE", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigurationError, match="PGHOST, PGUSER, PGDATABASE"):
+        make_pool(NAME, size_max=1)
+
+
+def test_a_pool_opens_no_connection_before_it_is_asked(
+    pool: psycopg_pool.ConnectionPool, as_loader: Database
+) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+    assert as_loader.rows(count, NAME) == [(0,)]
+    pid_from(pool)
+    assert as_loader.rows(count, NAME) == [(1,)]
+
+
+def test_waiting_for_a_full_pool_is_bounded(pool: psycopg_pool.ConnectionPool) -> None:
+    with pool.connection(), pool.connection(), pytest.raises(DatabaseUnavailable), translated_errors():
+        pool.getconn()
+    assert pid_from(pool)
+
+
+def test_a_connection_that_broke_is_replaced_unseen(
+    pool: psycopg_pool.ConnectionPool, as_loader: Database
+) -> None:
+    first = pid_from(pool)
+    terminate(as_loader)
+    assert pid_from(pool) != first
+
+
+def test_a_failover_breaks_all_connections_and_costs_nobody_an_answer(as_loader: Database) -> None:
+    with make_pool(NAME, size_max=4, wait_s=2) as pool:
+        with ExitStack() as held:
+            before = {held.enter_context(pool.connection()).info.backend_pid for _ in range(4)}
+        terminate(as_loader)
+        after = [pid_from(pool) for _ in range(8)]
+    assert len(before) == 4
+    assert before.isdisjoint(after)
+
+
+def test_a_connection_that_breaks_in_use_is_unavailable_and_the_next_works(
+    pool: psycopg_pool.ConnectionPool, as_loader: Database
+) -> None:
+    with pool.connection() as connection:
+        terminate(as_loader)
+        with pytest.raises(DatabaseUnavailable), translated_errors():
+            connection.execute("SELECT 1")
+    assert pid_from(pool)
+
+
+def test_a_password_that_rotates_is_the_next_connections(
+    as_loader: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    passwords = tmp_path / "pgpass"
+
+    def set_password(password: str) -> None:
+        with as_loader.connect() as owner:
+            owner.execute(sql.SQL("ALTER ROLE rates_rotated PASSWORD {}").format(password))
+        passwords.write_text(f"*:*:*:*:{password}\n")
+        passwords.chmod(0o600)
+
+    with as_loader.connect() as owner:
+        owner.execute("CREATE ROLE rates_rotated LOGIN")
+    try:
+        set_password("before")
+        monkeypatch.delenv("PGPASSWORD")
+        monkeypatch.setenv("PGUSER", "rates_rotated")
+        monkeypatch.setenv("PGPASSFILE", str(passwords))
+        with make_pool(NAME, size_max=2, wait_s=1) as pool, pool.connection():
+            set_password("after")
+            assert pid_from(pool), "a second connection, made with the password of now"
+    finally:
+        with as_loader.connect() as owner:
+            owner.execute("DROP ROLE rates_rotated")
+
+
+def test_a_pool_outlives_a_restart_of_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"fsync": "off", "shared_buffers": "16MB"}
+    with PostgresServer(tmp_path / "data", free_port(), PASSWORD, settings=settings) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        with make_pool(NAME, size_max=2, wait_s=0.2) as pool:
+            assert pid_from(pool)
+            server.stop()
+            for _ in range(15):
+                with pytest.raises(DatabaseUnavailable), translated_errors():
+                    pid_from(pool)
+            server.start()
+            # An attempt is never further off than 0.2 s, however long the server was away.
+            with pool.connection(timeout=2) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+# --- the driver's errors as ours ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (psycopg.errors.UndefinedTable, SchemaMissing),
+        (psycopg.errors.LockNotAvailable, DatabaseUnavailable),
+        (psycopg.errors.AdminShutdown, DatabaseUnavailable),
+        (psycopg.errors.DeadlockDetected, DatabaseUnavailable),
+        (psycopg.OperationalError, DatabaseUnavailable),
+        (psycopg_pool.PoolTimeout, DatabaseUnavailable),
+        (psycopg_pool.PoolClosed, DatabaseUnavailable),
+        (psycopg_pool.TooManyRequests, DatabaseUnavailable),
+    ],
+)
+def test_the_drivers_errors_become_ours_with_their_cause(
+    raised: type[Exception], expected: type[DatabaseError]
+) -> None:
+    cause = raised("first line\nDETAIL: more")
+    with pytest.raises(expected, match="first line") as told, translated_errors():
+        raise cause
+    assert told.value.__cause__ is cause
+    assert "DETAIL" not in str(told.value)
+
+
+def test_a_fault_of_ours_is_not_mistaken_for_the_databases() -> None:
+    with pytest.raises(psycopg.errors.SyntaxError), translated_errors():
+        raise psycopg.errors.SyntaxError("a fault")
+
+
+def test_a_query_is_the_text_of_its_file() -> None:
+    assert query("api", "check").startswith(b"-- ")
+    with pytest.raises(FileNotFoundError):
+        query("api", "no_such_query")

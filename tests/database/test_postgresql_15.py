@@ -1,0 +1,93 @@
+"""PostgreSQL 15, the oldest supported here, takes the migrations, a load and the query of GET /rates."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from api.store import DayTotal, Store
+from database.connect import make_pool
+from loader.compact import fold_some
+from loader.load import Options, load
+from loader.publish import Places, Port, Region
+from loader.sources import Files
+from local.postgres import PostgresServer, free_port, installed_bin_dirs
+from tests.postgres import PASSWORD, ROLES, Database
+
+pytestmark = pytest.mark.needs("postgresql-15")
+PLACES = Places(
+    [Region("world", "World", None), Region("china", "China", "world"), Region("europe", "Europe", "world")],
+    [
+        Port("CNSGH", "Shanghai", "china"),
+        Port("CNNGB", "Ningbo", "china"),
+        Port("DEHAM", "Hamburg", "europe"),
+    ],
+)
+PRICES = """orig_code,dest_code,day,price
+CNSGH,DEHAM,2021-01-01,100
+CNSGH,DEHAM,2021-01-01,300
+CNNGB,DEHAM,2021-01-01,500
+DEHAM,CNSGH,2021-01-01,1
+"""
+
+
+@pytest.fixture(scope="module")
+def old_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    folder = tmp_path_factory.mktemp("postgresql-15") / "data"
+    bin_dir = installed_bin_dirs()[15]
+    with PostgresServer(folder, free_port(), PASSWORD, bin_dir, {"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def old_databases(old_server: PostgresServer) -> list[Database]:
+    """Two that were migrated at the same moment, on a server that had no roles."""
+    databases = [Database(old_server, name) for name in ("first", "second")]
+    with old_server.connect() as connection:
+        for database in databases:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database.name)))
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "loader", "migrate"], env=os.environ | database.environment())
+        for database in databases
+    ]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    with old_server.connect() as connection:
+        for role in ROLES:
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), PASSWORD))
+    return databases
+
+
+def test_two_databases_of_a_new_server_are_migrated_at_once(old_databases: list[Database]) -> None:
+    versions = {database.rows("SELECT version_num FROM schema_version")[0] for database in old_databases}
+    assert len(versions) == 1
+
+
+def test_a_load_is_answered_before_and_after_it_is_folded(
+    old_databases: list[Database], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    database = old_databases[0]
+    (tmp_path / "prices.csv").write_text(PRICES)
+    for name, value in database.environment("rates_loader").items():
+        monkeypatch.setenv(name, value)
+
+    result = load(Files([tmp_path / "prices.csv"]), Options(chunk_rows=2), places=PLACES)
+    assert (result.state, result.rows) == ("published", 4)
+    before = totals(database, monkeypatch)
+    with database.connect("rates_loader") as connection:
+        assert fold_some(connection) == 3
+    assert before == totals(database, monkeypatch) == [DayTotal(date(2021, 1, 1), 900, 3)]
+
+
+def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[DayTotal]:
+    """What the API would say of China to Europe, asked as its role."""
+    monkeypatch.setenv("PGUSER", "rates_api")
+    with make_pool("rates-test", size_max=1) as pool:
+        days = {"date_from": date(2020, 12, 31), "date_to": date(2021, 1, 2)}
+        return Store(pool).lane_totals(orig_code="china", dest_code="europe", **days)
