@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -41,6 +42,20 @@ def serialize(_request: falcon.Request, response: falcon.Response, error: falcon
     body = {"title": title, "description": error.description or DESCRIPTIONS.get(code, title), "code": code}
     response.data = msgspec.json.encode(body)
     response.content_type = falcon.MEDIA_JSON
+
+
+def refusal(status: int, reason: str, message: str) -> bytes:
+    """A whole response, for a request so broken that no app sees it."""
+    code = reason.lower().replace(" ", "_")
+    # In ASCII, since the message may quote bytes that are no text.
+    body = json.dumps({"title": reason, "description": message or reason, "code": code})
+    headers = (
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        f"Content-Type: {falcon.MEDIA_JSON}",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join([*headers, "", body]).encode("ascii")
 
 
 def database_unavailable(

@@ -17,6 +17,8 @@ class Live:
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         respond(response, {"status": "live"})
 
+    on_head = on_get
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -32,6 +34,8 @@ class Ready:
         if self.ask_database:
             self.store.check()
         respond(response, {"status": "ready"})
+
+    on_head = on_get
 
 
 def respond(response: falcon.Response, body: dict[str, str]) -> None:

@@ -53,6 +53,8 @@ class Rates:
         rates = list(rates_of(question, totals))
         response.data = msgspec.json.encode({"rates": rates})
 
+    on_head = on_get
+
 
 def rates_of(question: Question, totals: list[DayTotal]) -> list[Rate]:
     """Totals as answers, newest day first, with the days between that have no prices."""

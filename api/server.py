@@ -1,34 +1,62 @@
 """gunicorn's configuration: `gunicorn --config python:api.server api.wsgi:app`.
 
-gthread, since `sync` workers ignore keep-alive. A connection is kept longer than a load balancer keeps it
+Threads, since `sync` workers ignore keep-alive. A connection is kept longer than a load balancer keeps it
 idle (60 s): whoever closes first must be the balancer, or it sends a request into a closed connection (502).
 """
 
 import os
+import socket
 import sys
 from typing import Any
 
-from api.settings import read_settings
+import gunicorn.util
+
+from api.errors import refusal
+from api.settings import Settings, read_settings
+from api.worker import Worker
 from database.connect import connection_parameters
-from database.errors import ConfigurationError
+from database.errors import ConfigurationError, DatabaseError
 
-try:
-    settings = read_settings(os.environ)
-    connection_parameters("rates-api")
-except ConfigurationError as error:
-    sys.exit(f"rates-api: {error}")
 
+def checked_settings() -> Settings:
+    """Ends the process where the environment is wrong, with all that is wrong in one line."""
+    settings, faults = None, []
+    try:
+        settings = read_settings(os.environ)
+    except ConfigurationError as error:
+        faults.append(str(error))
+    try:
+        connection_parameters("rates-api")
+    except DatabaseError as error:
+        faults.append(str(error))
+    if settings is None or faults:
+        sys.exit(f"rates-api: {'; '.join(faults)}")
+    return settings
+
+
+settings = checked_settings()
 bind = f":{settings.port}"
-worker_class = "gthread"
+worker_class = Worker
+Worker.drain_s = settings.drain_s
 workers = settings.workers
 threads = settings.threads
 keepalive = 75
 timeout = 30
-# Below the 90 s after which a task that was told to stop is killed.
+# `drain_s` included. Below the 90 s after which a task that was told to stop is killed.
 graceful_timeout = 60
 proc_name = "rates-api"
 # A socket to steer gunicorn by, in the user's home: nobody here uses it, and an image has no place for it.
 control_socket_disable = True
+
+
+def pre_request(_worker: Any, request: Any) -> None:
+    """Promises no connection to the next request while this one's body may stay unread.
+
+    gunicorn reads past 64 KiB of such a body at most; then it closes, and has already said that it would not
+    (`test_a_connection_with_an_unread_body_is_not_promised_to_the_next_request`).
+    """
+    if any(name in ("CONTENT-LENGTH", "TRANSFER-ENCODING") for name, _ in request.headers):
+        request.force_close()
 
 
 def post_worker_init(_worker: Any) -> None:
@@ -36,9 +64,16 @@ def post_worker_init(_worker: Any) -> None:
     from api.wsgi import pool  # noqa: PLC0415  # not in the process that only watches the workers
 
     pool.open()
+    # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
+    # (`test_what_gunicorn_itself_refuses_is_json_too`).
+    gunicorn.util.write_error = write_refusal  # ty: ignore[invalid-assignment]
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
     from api.wsgi import pool  # noqa: PLC0415
 
     pool.close()
+
+
+def write_refusal(connection: socket.socket, status: int, reason: str, message: str) -> None:
+    gunicorn.util.write_nonblock(connection, refusal(status, reason, message))

@@ -10,12 +10,14 @@ from database.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Settings:
-    """PORT, WEB_CONCURRENCY (processes), API_THREADS (threads each), RATES_DAYS_MAX (days a request may ask
-    for), RATES_DB_PAUSES (1 where the database pauses while nobody asks)."""
+    """PORT, WEB_CONCURRENCY (processes), API_THREADS (threads each), API_DRAIN_S (how long to go on serving
+    after SIGTERM), RATES_DAYS_MAX (days a request may ask for), RATES_DB_PAUSES (1 where the database pauses
+    while nobody asks)."""
 
     port: int
     workers: int
     threads: int
+    drain_s: int
     days_max: int
     database_pauses: bool
 
@@ -35,6 +37,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         port=number("PORT", 8000, 1, 65535),
         workers=number("WEB_CONCURRENCY", 2, 1, 64),
         threads=number("API_THREADS", 4, 1, 64),
+        drain_s=number("API_DRAIN_S", 0, 0, 30),
         days_max=number("RATES_DAYS_MAX", 366, 1, 36_600),
         database_pauses=bool(number("RATES_DB_PAUSES", 0, 0, 1)),
     )

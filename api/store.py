@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+import psycopg
 import psycopg_pool
 
 from database.connect import translated_errors
 from database.queries import query
+
+# How long a request waits for a connection, which a database that is there gives in milliseconds.
+WAIT_S = 2.0
+# For a moment after one has waited in vain: if each waited 2 s, all threads would, and health checks behind
+# them, and sound tasks would be replaced because their database is away.
+WAIT_AWAY_S = 0.05
+AWAY_S = 1.0
 
 
 class DayTotal(NamedTuple):
@@ -20,11 +31,12 @@ class DayTotal(NamedTuple):
     price_count: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Store:
     """Every method raises DatabaseUnavailable when the pool gives no connection in time, or it breaks."""
 
     pool: psycopg_pool.ConnectionPool
+    away_until: float = field(default=0.0, init=False)
 
     def lane_totals(
         self, *, orig_code: str, dest_code: str, date_from: date, date_to: date
@@ -36,11 +48,23 @@ class Store:
             "date_from": date_from,
             "date_to": date_to,
         }
-        with translated_errors(), self.pool.connection() as connection:
+        with self._connection() as connection:
             rows = connection.execute(query("api", "lane_totals"), question).fetchall()
         return [DayTotal(*row) for row in rows]
 
     def check(self) -> None:
         """Returns if the database answers and has its schema."""
-        with translated_errors(), self.pool.connection() as connection:
+        with self._connection() as connection:
             connection.execute(query("api", "check"))
+
+    @contextmanager
+    def _connection(self) -> Generator[psycopg.Connection]:
+        away = time.monotonic() < self.away_until
+        with translated_errors():
+            try:
+                with self.pool.connection(WAIT_AWAY_S if away else WAIT_S) as connection:
+                    self.away_until = 0.0
+                    yield connection
+            except psycopg_pool.PoolTimeout:
+                self.away_until = time.monotonic() + AWAY_S
+                raise

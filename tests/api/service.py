@@ -1,0 +1,75 @@
+"""The API as it runs: gunicorn in a process of its own, on a port of its own, as the role rates_api."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from local.postgres import HOST, free_port
+from local.processes import ChildProcess
+
+TIMEOUT_S = 20
+COMMAND = [sys.executable, "-m", "gunicorn", "--config", "python:api.server", "api.wsgi:app"]
+# What would point the API, or gunicorn, at something else.
+ELSEWHERE = ("PG", "DATABASE_URL", "RATES_", "AWS_", "GUNICORN_", "WEB_CONCURRENCY", "API_", "PORT")
+
+
+class Service:
+    """One API; `variables` are its environment, libpq's among them."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.lines: list[str] = []
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
+        env = inherited | {"PORT": str(self.port)} | dict(variables)
+        command = [*COMMAND, f"--bind={HOST}:{self.port}"]
+        self.process = ChildProcess(command, env=env, output=self.lines.append)
+        self.client = httpx.Client(base_url=f"http://{HOST}:{self.port}", trust_env=False, timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        self.process.start()
+        wait_until(lambda: self.is_live() or not self.process.running)
+        assert self.process.running, "\n".join(self.lines)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        self.process.stop()
+
+    def is_live(self) -> bool:
+        try:
+            return self.get("/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def get(self, path: str, **parameters: str) -> httpx.Response:
+        return self.client.get(path, params=parameters or None)
+
+    def rates(self, orig_code: str, dest_code: str, date_from: str, date_to: str = "") -> list[dict]:
+        """What GET /rates answers, of one day where no second one is given."""
+        answer = self.get(
+            "/rates",
+            orig_code=orig_code,
+            dest_code=dest_code,
+            date_from=date_from,
+            date_to=date_to or date_from,
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json().keys() == {"rates"}
+        return answer.json()["rates"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)

@@ -1,0 +1,145 @@
+"""The database goes away and comes back: 503 at once, 200 again by itself, and health checks that say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from psycopg import sql
+
+from database.migrate import migrate
+from local.postgres import PostgresServer, free_port
+from tests.api.service import Service, wait_until
+from tests.api.world import load_prices
+from tests.postgres import PASSWORD, ROLES, Database
+
+QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=CNSGH&dest_code=DEHAM"
+DATABASE = "rates"
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server that these tests may stop."""
+    folder = tmp_path_factory.mktemp("outage") / "data"
+    settings = {"fsync": "off", "shared_buffers": "16MB"}
+    with PostgresServer(folder, free_port(), PASSWORD, settings=settings) as server:
+        with server.connect() as connection, pytest.MonkeyPatch.context() as patch:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            for name, value in server.environment(database=DATABASE).items():
+                patch.setenv(name, value)
+            migrate()
+            for role in map(sql.Identifier, ROLES):
+                connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, PASSWORD))
+        load_prices(Database(server, DATABASE), [("CNSGH", "DEHAM", "2021-01-01", 5)] * 3)
+        yield server
+
+
+@pytest.fixture
+def running_server(own_server: PostgresServer) -> Iterator[PostgresServer]:
+    """It runs when a test begins and when it ends, whatever happens in between."""
+    yield own_server
+    if not own_server.running:
+        own_server.start()
+
+
+@pytest.fixture(scope="module")
+def one_worker(own_server: PostgresServer) -> Iterator[Service]:
+    environment = own_server.environment("rates_api", DATABASE)
+    with Service(environment | {"WEB_CONCURRENCY": "1", "API_THREADS": "4"}) as service:
+        yield service
+
+
+def unavailable(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "title": "Service unavailable",
+        "description": "The database cannot be reached at the moment; try again.",
+        "code": "service_unavailable",
+    }
+
+
+def is_answered(service: Service) -> bool:
+    return service.get(QUESTION).status_code == 200
+
+
+def test_while_it_is_away_requests_get_503_and_after_it_is_back_200_without_a_restart(
+    running_server: PostgresServer, one_worker: Service
+) -> None:
+    assert is_answered(one_worker)
+    pid = one_worker.process.pid
+    running_server.stop()
+    unavailable(one_worker.get(QUESTION))
+    unavailable(one_worker.get("/health/ready"))
+    assert one_worker.get("/health/live").status_code == 200
+
+    running_server.start()
+
+    wait_until(lambda: is_answered(one_worker))
+    assert one_worker.get("/health/ready").status_code == 200
+    assert one_worker.process.pid == pid
+    assert "Traceback" not in "\n".join(one_worker.lines)
+
+
+def test_a_crowd_that_asks_while_it_is_away_does_not_keep_a_health_check_waiting(
+    running_server: PostgresServer, one_worker: Service
+) -> None:
+    """If each of the 100 waited its 2 s on one of the 4 threads, the last would wait 50 s."""
+    running_server.stop()
+    with (
+        ThreadPoolExecutor(100) as crowd,
+        httpx.Client(base_url=one_worker.client.base_url, trust_env=False, timeout=15) as client,
+    ):
+        answers = [crowd.submit(client.get, QUESTION) for _ in range(100)]
+        assert client.get("/health/live").status_code == 200
+        for answer in answers:
+            unavailable(answer.result())
+
+
+def test_a_request_right_after_a_restart_is_answered(
+    running_server: PostgresServer, one_worker: Service
+) -> None:
+    """A failover breaks every connection of the pool; whoever comes first must not pay for it."""
+    wait_until(lambda: is_answered(one_worker))
+    with ThreadPoolExecutor(4) as crowd:
+        assert all(crowd.map(lambda _: is_answered(one_worker), range(40)))
+    running_server.stop()
+    running_server.start()
+    assert [one_worker.get(QUESTION).status_code for _ in range(8)] == [200] * 8
+
+
+def test_it_starts_while_the_database_is_away_and_answers_once_it_is_there(
+    running_server: PostgresServer,
+) -> None:
+    running_server.stop()
+    with Service(running_server.environment("rates_api", DATABASE)) as service:
+        unavailable(service.get("/health/ready"))
+        running_server.start()
+        wait_until(lambda: is_answered(service))
+
+
+def test_a_database_without_the_schema_is_503_and_not_ready(running_server: PostgresServer) -> None:
+    with Service(running_server.environment("postgres", "template1")) as service:
+        unavailable(service.get(QUESTION))
+        unavailable(service.get("/health/ready"))
+        assert [line for line in service.lines if "run `loader migrate`" in line]
+
+
+def test_a_wrong_password_is_503_and_no_secret_is_logged(running_server: PostgresServer) -> None:
+    with Service(running_server.environment("rates_api", DATABASE, "not-the-password")) as service:
+        unavailable(service.get(QUESTION))
+        log = "\n".join(service.lines)
+        assert "password authentication failed" in log
+        assert "not-the-password" not in log
+
+
+def test_where_the_database_pauses_readiness_never_asks_it(running_server: PostgresServer) -> None:
+    environment = running_server.environment("rates_api", DATABASE)
+    with Service(environment | {"RATES_DB_PAUSES": "1"}) as service:
+        running_server.stop()
+        assert service.get("/health/ready").json() == {"status": "ready"}
+        unavailable(service.get(QUESTION))
+        assert service.get("/health/ready").status_code == 200

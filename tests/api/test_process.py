@@ -1,0 +1,197 @@
+"""The API as a process: how it starts, forks, keeps connections, and stops without losing an answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+
+import httpx
+import psutil
+import pytest
+
+from local.postgres import HOST
+from tests.api.service import COMMAND, ELSEWHERE, TIMEOUT_S, Service, wait_until
+from tests.postgres import Database
+
+QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=A&dest_code=B"
+SESSIONS = (
+    "SELECT pid, client_port FROM pg_stat_activity"
+    " WHERE application_name = 'rates-api' AND datname = current_database()"
+)
+
+
+@pytest.fixture
+def started(database: Database) -> Iterator[Service]:
+    """One that a test may stop, of two workers with two threads each."""
+    environment = {"WEB_CONCURRENCY": "2", "API_THREADS": "2"}
+    with Service(database.environment("rates_api") | environment) as service:
+        wait_until(lambda: len(workers(service)) == 2)
+        yield service
+
+
+def workers(service: Service) -> list[psutil.Process]:
+    return psutil.Process(service.process.pid).children()
+
+
+# --- starting ----------------------------------------------------------------------------------------------
+
+
+def ended(**variables: str) -> subprocess.CompletedProcess[str]:
+    """What a start with these variables, and no others of ours, comes to."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
+    env = inherited | variables
+    return subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+def test_a_wrong_environment_is_one_line_that_names_all_that_is_wrong() -> None:
+    wrong = {
+        "PORT": "http",
+        "WEB_CONCURRENCY": "0",
+        "API_THREADS": "-1",
+        "API_DRAIN_S": "90",
+        "RATES_DAYS_MAX": "x",
+        "RATES_DB_PAUSES": "yes",
+        "RATES_DB_AUTH": "ldap",
+    }
+    result = ended(**wrong, PGUSER="me")
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        "rates-api: PORT is 'http': a number from 1 to 65535 is allowed;"
+        " WEB_CONCURRENCY is '0': a number from 1 to 64 is allowed;"
+        " API_THREADS is '-1': a number from 1 to 64 is allowed;"
+        " API_DRAIN_S is '90': a number from 0 to 30 is allowed;"
+        " RATES_DAYS_MAX is 'x': a number from 1 to 36600 is allowed;"
+        " RATES_DB_PAUSES is 'yes': a number from 0 to 1 is allowed;"
+        " RATES_DB_AUTH is 'ldap': password or iam is allowed;"
+        " no database is named: set PGHOST, PGDATABASE (or DATABASE_URL)"
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"DATABASE_URL": "mysql://db/rates"},
+        {"PGHOST": "db", "PGUSER": "me", "PGDATABASE": "rates", "RATES_DB_AUTH": "iam"},
+    ],
+    ids=["none", "url", "iam without a region"],
+)
+def test_a_start_that_cannot_go_well_ends_with_one_line(variables: dict[str, str]) -> None:
+    result = ended(**variables)
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("rates-api: ")
+
+
+# --- processes and connections -----------------------------------------------------------------------------
+
+
+def test_each_worker_has_connections_of_its_own_made_after_the_fork(
+    started: Service, database: Database
+) -> None:
+    assert database.rows(SESSIONS) == []
+    pids = [worker.pid for worker in workers(started)]
+    with ThreadPoolExecutor(8) as crowd:
+        wait_until(lambda: asked_by_both(started, crowd, pids))
+    sessions = {port for _, port in database.rows(SESSIONS)}
+    owned = [database_ports(pid) for pid in pids]
+    assert not owned[0] & owned[1]
+    assert owned[0] | owned[1] == sessions
+    assert not database_ports(started.process.pid), "the process that only watches has none"
+    assert all(1 <= len(ports) <= 2 for ports in owned), "one a thread at most"
+
+
+def asked_by_both(service: Service, crowd: ThreadPoolExecutor, pids: list[int]) -> bool:
+    assert list(crowd.map(lambda _: ask_anew(service), range(16))) == [200] * 16
+    return all(database_ports(pid) for pid in pids)
+
+
+def ask_anew(service: Service) -> int:
+    """Over a connection of its own, which either worker may take."""
+    url = f"{service.client.base_url}{QUESTION}"
+    return httpx.get(url, trust_env=False, timeout=TIMEOUT_S).status_code
+
+
+def database_ports(pid: int) -> set[int]:
+    """The local ports of a process's connections to its database."""
+    environ = psutil.Process(pid).environ()
+    return {
+        connection.laddr.port
+        for connection in psutil.Process(pid).net_connections("tcp")
+        if connection.raddr and connection.raddr.port == int(environ["PGPORT"])
+    }
+
+
+def test_many_requests_go_over_one_connection(started: Service) -> None:
+    connection = HTTPConnection(HOST, started.port, timeout=TIMEOUT_S)
+    connection.connect()
+    first = connection.sock.getsockname()
+    for _ in range(20):
+        connection.request("GET", QUESTION)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["connection"]) == (200, "keep-alive")
+        answer.read()
+    assert connection.sock.getsockname() == first
+    connection.close()
+
+
+def test_a_worker_that_dies_is_replaced_and_the_next_requests_are_answered(started: Service) -> None:
+    victim = workers(started)[0]
+    victim.kill()
+    wait_until(lambda: victim not in workers(started) and len(workers(started)) == 2)
+    wait_until(started.is_live)
+    assert started.get(QUESTION).status_code == 200
+
+
+# --- stopping ----------------------------------------------------------------------------------------------
+
+
+def test_sigterm_lets_the_request_in_hand_end_and_exits_with_0(started: Service, database: Database) -> None:
+    with database.connect() as owner, ThreadPoolExecutor(1) as client:
+        with owner.transaction():
+            owner.execute("LOCK TABLE lane_day_totals IN ACCESS EXCLUSIVE MODE")
+            answer = client.submit(started.get, QUESTION)
+            wait_until(lambda: waits_for_lock(database))
+
+            started.process.signal(signal.SIGTERM)
+
+            wait_until(lambda: said_stop(started))
+            assert not answer.done()
+        assert answer.result(TIMEOUT_S).status_code == 200
+    assert started.process.wait(TIMEOUT_S) == 0
+    assert database.rows(SESSIONS) == []
+    assert "Traceback" not in "\n".join(started.lines)
+
+
+def waits_for_lock(database: Database) -> bool:
+    waiting = "SELECT FROM pg_stat_activity WHERE application_name = 'rates-api' AND wait_event_type = 'Lock'"
+    return bool(database.rows(waiting))
+
+
+def said_stop(service: Service) -> bool:
+    return any("Handling signal: term" in line for line in service.lines)
+
+
+def test_requests_that_come_while_the_load_balancer_still_sends_some_are_answered(database: Database) -> None:
+    with Service(database.environment("rates_api") | {"API_DRAIN_S": "2"}) as service:
+        service.client.close()
+        service.process.signal(signal.SIGTERM)
+        wait_until(lambda: said_stop(service))
+        for _ in range(5):
+            assert ask_anew(service) == 200
+        assert service.process.running
+        assert service.process.wait(TIMEOUT_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_one_stops_and_leaves_no_process(started: Service, number: signal.Signals) -> None:
+    left = workers(started)
+    started.client.close()
+    started.process.signal(number)
+    assert started.process.wait(TIMEOUT_S) == 0
+    assert not [worker for worker in left if worker.is_running()]
