@@ -1,0 +1,68 @@
+"""What cannot run on a machine is listed by name there, and fails a run that must be complete."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LACKING = """
+import pytest
+
+@pytest.mark.needs({part!r})
+def test_that_needs_it():
+    pass
+
+def test_that_needs_nothing():
+    pass
+"""
+SKIPPING = """
+import pytest
+
+def test_that_skips():
+    pytest.skip("no reason")
+"""
+
+
+def run_pytest(folder: Path, test: str, **variables: str) -> tuple[int, str]:
+    """Exit status and output of a run over one file under this project's rules."""
+    file = folder / "test_sample.py"
+    file.write_text(test)
+    command = [sys.executable, "-m", "pytest", f"--config-file={ROOT / 'pyproject.toml'}"]
+    command += [f"--rootdir={folder}", "-p", "tests.conftest", "-p", "no:cacheprovider", str(file)]
+    mine = ("RATES_TESTS_COMPLETE", "REFERENCE_DUMP")
+    environment = {name: value for name, value in os.environ.items() if name not in mine}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment | variables, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("part", ["no-such-program", "reference"])
+def test_a_test_that_lacks_its_part_is_listed_by_name(tmp_path: Path, part: str) -> None:
+    status, output = run_pytest(tmp_path, LACKING.format(part=part))
+    assert status == 0
+    assert f"test_sample.py::test_that_needs_it (needs {part})" in output
+    assert "1 passed, 1 deselected" in output
+
+
+@pytest.mark.parametrize("part", ["no-such-program", "reference"])
+def test_a_complete_run_fails_for_a_test_that_lacks_its_part(tmp_path: Path, part: str) -> None:
+    status, output = run_pytest(tmp_path, LACKING.format(part=part), RATES_TESTS_COMPLETE="1")
+    assert status == 1
+    assert f"this run must be complete and lacks {part}" in output
+    assert "1 passed, 1 error" in output
+
+
+def test_a_complete_run_may_say_that_there_is_no_reference_dump(tmp_path: Path) -> None:
+    declared = {"RATES_TESTS_COMPLETE": "1", "REFERENCE_DUMP": ""}
+    status, output = run_pytest(tmp_path, LACKING.format(part="reference"), **declared)
+    assert status == 0
+    assert "test_that_needs_it (needs reference)" in output
+
+
+def test_a_skipped_test_fails_a_complete_run_only(tmp_path: Path) -> None:
+    assert run_pytest(tmp_path, SKIPPING)[0] == 0
+    assert run_pytest(tmp_path, SKIPPING, RATES_TESTS_COMPLETE="1")[0] == 1
