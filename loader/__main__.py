@@ -5,13 +5,16 @@ Exit codes: 0 done, 1 rejected, 2 usage or configuration, 3 the database or stor
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Sequence
 from functools import wraps
+from io import StringIO
 from pathlib import Path
 from threading import Event
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -32,6 +35,7 @@ from loader.work import run_worker
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # A terminal shows the first few; --json and `loader show` have the rest.
 ERRORS_PRINTED = 20
+TABLE_WIDTH = 200  # where there is no terminal to ask
 EXIT_CODES: dict[type[Exception], int] = {
     FileRejected: REJECTED,
     UsageError: USAGE,
@@ -44,7 +48,23 @@ EXIT_CODES: dict[type[Exception], int] = {
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class CommandLine(click.Group):
+    """Tells usage errors as JSON too, where that was asked for."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        arguments = sys.argv[1:] if args is None else list(args)
+        try:
+            return super().main(arguments, *rest, **{**options, "standalone_mode": False})
+        except click.UsageError as error:
+            if "--json" in arguments:
+                print_json({"error": printable(error.format_message())})
+            error.show()
+            sys.exit(USAGE)
+        except click.Abort:  # Ctrl-C, before a command could do something about it
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Load batches of freight prices into PostgreSQL, whole or not at all.
 
@@ -60,18 +80,22 @@ def command(body: FunctionType) -> click.Command:
         try:
             body(**options)
         except (DatabaseError, LoaderError) as error:
-            if options["as_json"]:
-                print_json({"error": str(error)})
-            click.echo(f"loader: {error}", err=True)
-            sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
+            end(error, next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), **options)
         except KeyboardInterrupt:
-            click.echo("loader: interrupted; what is in stays, the same load goes on from there", err=True)
-            sys.exit(INTERRUPTED)
+            interrupted = Stopped("interrupted; what is in stays, the same load goes on from there")
+            end(interrupted, INTERRUPTED, **options)
 
     name = body.__name__.rstrip("_")  # `import_` and `load_` give way to Python's and our own
     return main.command(name)(
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")(told)
     )
+
+
+def end(error: Exception, exit_code: int, *, as_json: bool, **_options: Any) -> NoReturn:
+    if as_json:
+        print_json({"error": str(error)})
+    say(f"loader: {error}", err=True)
+    sys.exit(exit_code)
 
 
 @command
@@ -83,9 +107,9 @@ def migrate(*, as_json: bool) -> None:
     if as_json:
         print_json({"before": before, "now": now})
     elif before == now:
-        click.echo(f"the schema is up to date: {now}")
+        say(f"the schema is up to date: {now}")
     else:
-        click.echo(f"the schema went from {before or 'nothing'} to {now}")
+        say(f"the schema went from {before or 'nothing'} to {now}")
 
 
 @command
@@ -132,7 +156,11 @@ def batches(*, as_json: bool) -> None:
         created = f"{one['created_at']:%Y-%m-%d %H:%M:%S}"
         rows, errors = f"{one['rows']:,}", f"{one['error_count']:,}"
         table.add_row(str(one["batch"]), one["state"], rows, errors, created, one["source"])
-    Console().print(table)
+    # A file's name may hold what rich takes for markup. A reader that leaves early is `say`'s business.
+    text = StringIO()
+    width = None if sys.stdout.isatty() else TABLE_WIDTH
+    Console(file=text, markup=False, emoji=False, highlight=False, width=width).print(table)
+    say(text.getvalue().rstrip("\n"))
 
 
 @command
@@ -140,7 +168,7 @@ def batches(*, as_json: bool) -> None:
 def show(batch: str, *, as_json: bool) -> None:
     """Show one batch, by its id or key, and the first of its faults."""
     with translated_errors(), connect("rates-loader") as connection:
-        found = one_batch(connection, batch)
+        found = one_batch(connection, printable(batch))
     if found is None:
         raise UsageError(f"no batch has the id or key {batch!r}; `loader batches` lists them")
     if as_json:
@@ -148,7 +176,7 @@ def show(batch: str, *, as_json: bool) -> None:
         return
     errors = found.pop("errors")
     for name, value in found.items():
-        click.echo(f"{name:<13}{'-' if value is None else value}")
+        say(f"{name:<13}{'-' if value is None else value}")
     print_errors(errors, found["error_count"])
 
 
@@ -158,7 +186,7 @@ def work(*, as_json: bool) -> None:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    folded = run_worker(stop, say=lambda line: click.echo(line, err=as_json))
+    folded = run_worker(stop, say=lambda line: say(line, err=as_json))
     if as_json:
         print_json({"folded": folded})
 
@@ -171,31 +199,45 @@ def report(result: Result, *, as_json: bool) -> None:
         rows, name = f"{result.rows:,} rows", f"batch {result.batch}"
         match result.state:
             case "published" if result.repeat:
-                click.echo(f"{name} is published already: {rows}; nothing was done")
+                say(f"{name} is published already: {rows}; nothing was done")
             case "published":
-                click.echo(f"{name} published: {rows} in {result.seconds:.2f} s")
+                say(f"{name} published: {rows} in {result.seconds:.2f} s")
             case "valid":
-                click.echo(f"no fault in {rows}, checked in {result.seconds:.2f} s; nothing was written")
+                say(f"no fault in {rows}, checked in {result.seconds:.2f} s; nothing was written")
             case _:
                 print_errors(result.errors, result.error_count)
                 what = name if result.batch else "the file"
                 faults = "1 fault" if result.error_count == 1 else f"{result.error_count:,} faults"
-                click.echo(f"{what} was rejected for {faults}; no row went in", err=True)
+                say(f"{what} was rejected for {faults}; no row went in", err=True)
     if result.state == "rejected":
         sys.exit(REJECTED)
 
 
 def print_errors(errors: list[RowError], error_count: int) -> None:
     for error in errors[:ERRORS_PRINTED]:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
     if error_count > ERRORS_PRINTED:
-        click.echo(
-            f"… and {error_count - ERRORS_PRINTED:,} more; --json has the first {ERRORS_SHOWN:,}", err=True
-        )
+        say(f"… and {error_count - ERRORS_PRINTED:,} more; --json has the first {ERRORS_SHOWN:,}", err=True)
 
 
 def print_json(value: Any) -> None:
-    click.echo(msgspec.json.encode(value).decode())
+    say(msgspec.json.encode(value).decode())
+
+
+def printable(argument: str) -> str:
+    """An argument of whatever bytes, as text that JSON and the database take."""
+    return argument.encode(errors="replace").decode()
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a line. A reader who has left, as `head` does, changes nothing about how a command ends."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        click.echo(text, file=stream)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

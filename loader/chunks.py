@@ -15,6 +15,7 @@ from typing import IO
 from loader.errors import FileRejected, RowError
 
 COLUMNS = ("orig_code", "dest_code", "day", "price")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHUNK_ROWS = 100_000
 # A good row has some 30 bytes; a line past this is no row, and without an end it would fill the memory.
 LINE_BYTES_MAX = 64 * 1024
@@ -49,7 +50,9 @@ class Chunk:
 
     @cached_property
     def content_hash(self) -> bytes:
-        return hashlib.sha256(self.data + str(self.fault or "").encode()).digest()
+        # Without the file's name, which may be given another way the next time.
+        fault = f"{self.fault.line} {self.fault.reason}" if self.fault else ""
+        return hashlib.sha256(self.data + fault.encode()).digest()
 
 
 def cut(

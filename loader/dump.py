@@ -18,20 +18,23 @@ from typing import NoReturn
 from loader.chunks import COLUMNS, Chunk, Layout, bounded_lines, cut
 from loader.errors import FileRejected, RowError
 from loader.publish import Places, Port, Region
-from loader.sources import check_readable, hash_file
+from loader.sources import InputFile
 
 TABLES = {
     "regions": ("slug", "name", "parent_slug"),
     "ports": ("code", "name", "parent_slug"),
     "prices": COLUMNS,
 }
-COPY = re.compile(r"COPY (?P<table>\S+) \((?P<columns>.*)\) FROM stdin;")
+NAME = r'(?:"[^"]+"|\w+)'
+COPY = re.compile(rf"COPY (?P<qualified>(?:{NAME}\.)?(?P<table>{NAME})) \((?P<columns>.*)\) FROM stdin;")
 END_OF_COPY = b"\\."
 # Statements that carry no data; the schema here is the migrations', so they are read past.
 PASSED_OVER = re.compile(
     r"(SET|RESET|SELECT pg_catalog\.(set_config|setval)|CREATE (UNLOGGED )?TABLE|CREATE (UNIQUE )?INDEX"
     r"|CREATE (SCHEMA|SEQUENCE|EXTENSION)|ALTER (TABLE|SCHEMA|SEQUENCE)|COMMENT ON|GRANT|REVOKE)\b"
 )
+# What may hold a semicolon that ends nothing; after two dashes, nothing counts.
+QUOTE_OR_COMMENT = re.compile(r"""'|"|\$(?:[^\W\d]\w*)?\$|--""")
 ENCODING = re.compile(r"SET client_encoding = '(?P<encoding>[^']*)'")
 # psql's own commands that newer dumps wrap themselves in.
 META_COMMAND = re.compile(r"\\(restrict|unrestrict) \w+")
@@ -58,20 +61,23 @@ class Dump:
     sections: list[Section] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_readable(self.path)
+        self.file = InputFile(self.path)
+        self._qualified_names: dict[str, str] = {}
         self._read_structure()
+        if not (self.places.regions or self.places.ports or any(one.line_count for one in self.sections)):
+            self.file.reject("no row of regions, ports or prices is in it; expected a plain pg_dump of them")
         check_tree(self)
 
     @property
     def name(self) -> str:
-        return str(self.path)
+        return self.file.name
 
     def content_hash(self) -> bytes:
-        return hash_file(self.path)
+        return self.file.content_hash()
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
         """The rows of the prices, as the dump has them: tabs between, no quotes."""
-        with self.path.open("rb") as stream:
+        with self.file.open() as stream:
             lines = bounded_lines(stream, file=self.name, first_line=1)
             line_no = 1
             for section in self.sections:
@@ -83,9 +89,10 @@ class Dump:
                     rows, file=self.name, first_line=section.first_line, layout=layout, rows_max=rows_max
                 )
                 line_no = section.first_line + section.line_count
+            self.file.refuse_if_changed(stream)
 
     def _read_structure(self) -> None:
-        with self.path.open("rb") as stream:
+        with self.file.open() as stream:
             numbered = enumerate(bounded_lines(stream, file=self.name, first_line=1), 1)
             for line_no, line in numbered:
                 text = self._decode(line_no, line)
@@ -114,7 +121,7 @@ class Dump:
             self._refuse(
                 line_no, f"not a COPY that is known: {text[:80]!r}; expected COPY table (…) FROM stdin;"
             )
-        table = match["table"].rpartition(".")[2].strip('"')
+        table = match["table"].strip('"')
         columns = tuple(name.strip().strip('"') for name in match["columns"].split(","))
         if table not in TABLES:
             self._refuse(line_no, f"table {table!r} is not known; expected {', '.join(TABLES)}")
@@ -122,6 +129,9 @@ class Dump:
         if sorted(columns) != sorted(expected):
             found = ", ".join(columns)
             self._refuse(line_no, f"table {table} has columns {found}; expected {', '.join(expected)}")
+        earlier = self._qualified_names.setdefault(table, match["qualified"])
+        if earlier != match["qualified"]:
+            self._refuse(line_no, f"table {table} is there twice: {earlier} and {match['qualified']}")
         return table, columns
 
     def _read_place(self, table: str, columns: tuple[str, ...], line_no: int, line: bytes) -> None:
@@ -140,7 +150,7 @@ class Dump:
         else:
             self.places.ports.append(Port(row["code"] or "", row["name"] or "", row["parent_slug"] or ""))
 
-    def _pass_over(self, line_no: int, text: str, numbered: Iterable[tuple[int, bytes]]) -> None:
+    def _pass_over(self, line_no: int, text: str, numbered: Iterator[tuple[int, bytes]]) -> None:
         """Reads to the end of a statement that carries no data."""
         if not PASSED_OVER.match(text):
             hint = "; make the dump without --inserts" if text.startswith("INSERT ") else ""
@@ -149,11 +159,14 @@ class Dump:
         if encoding is not None and encoding["encoding"] != "UTF8":
             reason = f"the dump is in {encoding['encoding']}; expected UTF8 (pg_dump --encoding=UTF8)"
             self._refuse(line_no, reason)
-        if text.endswith(";"):
+        quote = open_quote_after(text, None)
+        ended = quote is None and text.endswith(";")
+        while not ended and (following := next(numbered, None)):
+            inner = self._decode(*following)
+            quote = open_quote_after(inner, quote)
+            ended = quote is None and inner.endswith(";")
+        if ended:
             return
-        for inner_line, inner in numbered:
-            if self._decode(inner_line, inner).endswith(";"):
-                return
         self._refuse(line_no, f"the dump ends inside a statement: {text[:80]!r}")
 
     def _decode(self, line_no: int, line: bytes) -> str:
@@ -164,6 +177,21 @@ class Dump:
 
     def _refuse(self, line_no: int, reason: str, column: str | None = None) -> NoReturn:
         raise FileRejected(RowError(self.name, line_no, column, None, reason))
+
+
+def open_quote_after(text: str, quote: str | None) -> str | None:
+    """The quote that is open where `text` ends, `quote` being open where it begins: ', ", $…$ or none."""
+    at = 0
+    while True:
+        if quote is None:
+            match = QUOTE_OR_COMMENT.search(text, at)
+            if match is None or match.group() == "--":
+                return None
+            at, quote = match.end(), match.group()
+        end = text.find(quote, at)
+        if end < 0:
+            return quote
+        at, quote = end + len(quote), None
 
 
 def check_tree(dump: Dump) -> None:

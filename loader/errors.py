@@ -29,6 +29,8 @@ class RowError:
         where = f"{self.file}:{self.line}"
         if self.column is None:
             return f"{where}: {self.reason}"
+        if self.value is None:
+            return f"{where}: {self.column}: {self.reason}"
         return f"{where}: {self.column} is {self.value!r}: {self.reason}"
 
 

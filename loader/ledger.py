@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from database.queries import query
 from loader.check import CheckedChunk
 from loader.chunks import Chunk
-from loader.errors import RowError, UsageError
+from loader.errors import LoaderError, RowError, UsageError
 
 COPY_BLOCK_BYTES = 256 * 1024
 
@@ -41,23 +41,19 @@ def open_batch(
 ) -> Batch:
     """The batch of this key: a new one, the one that is loading or published, or a rejected one afresh.
 
-    Raises UsageError when the key was used for other content, or the batch was withdrawn.
+    A rejected batch gets another try, since what was wrong may have been the ports. Raises UsageError when
+    the key was used for other content, or the batch was withdrawn.
     """
+    asked = {"key": key, "content_hash": content_hash, "source": source, "chunk_rows": chunk_rows}
     with connection.transaction():
-        opened = connection.execute(
-            query("loader", "open_batch"),
-            {
-                "id": uuid.uuid4(),
-                "key": key,
-                "content_hash": content_hash,
-                "source": source,
-                "chunk_rows": chunk_rows,
-            },
-        ).fetchone()
-        if opened is not None:
-            connection.execute(query("loader", "forget_chunks"), {"batch_no": opened[0]})
-        with connection.cursor(row_factory=class_row(Batch)) as cursor:
-            batch = cursor.execute(query("loader", "batch_by_key"), {"key": key}).fetchone()
+        batch = find_batch(connection, key)
+        if batch is None:
+            connection.execute(query("loader", "open_batch"), {**asked, "id": uuid.uuid4()})
+            batch = find_batch(connection, key)
+        elif batch.state == "rejected" and batch.content_hash == content_hash:
+            connection.execute(query("loader", "forget_chunks"), {"batch_no": batch.batch_no})
+            connection.execute(query("loader", "reopen_batch"), {**asked, "batch_no": batch.batch_no})
+            batch = find_batch(connection, key)
     if batch is None:
         raise AssertionError(f"batch {key!r} is neither new nor known")
     if batch.content_hash != content_hash:
@@ -68,6 +64,11 @@ def open_batch(
     if batch.state == "withdrawn":
         raise UsageError(f"batch {batch.id} (key {key!r}) was withdrawn; to load it again use another --key")
     return batch
+
+
+def find_batch(connection: psycopg.Connection, key: str) -> Batch | None:
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
+        return cursor.execute(query("loader", "batch_by_key"), {"key": key}).fetchone()
 
 
 def known_ports(connection: psycopg.Connection) -> set[str]:
@@ -93,16 +94,20 @@ def write_chunk(
     """One transaction: the chunk's ledger row with its rows and totals, or with its faults.
 
     Does nothing where the chunk is in already or the batch has ended. `ledger_only` leaves the rows out, once
-    it is known that the batch will be rejected.
+    it is known that the batch will be rejected. Raises UsageError where other content is in already, and
+    LoaderError where the batch has been begun again.
     """
     key = {"batch_no": batch.batch_no, "chunk_no": chunk_no}
     counts = {"row_count": checked.row_count, "error_count": checked.error_count}
     with connection.transaction():
         state = connection.execute(query("loader", "lock_batch"), key).fetchone()
+        if state is None:
+            raise LoaderError(f"batch {batch.id} was begun again by another load; load it again")
         if state != ("loading",):
             return
         ledger_row = {**key, **counts, "content_hash": chunk.content_hash}
         if connection.execute(query("loader", "record_chunk"), ledger_row).fetchone() is None:
+            refuse_other_content(batch, chunk_no, chunk, done_chunks(connection, batch)[chunk_no][0])
             return
         if checked.error_count:
             record_errors(connection, key, checked.errors)
@@ -110,6 +115,15 @@ def write_chunk(
             labels = [pl.lit(value).alias(name) for name, value in key.items()]
             copy(connection, "copy_prices", checked.prices.select(*labels, pl.all()))
             copy(connection, "copy_deltas", checked.totals.select(*labels, pl.all()))
+
+
+def refuse_other_content(batch: Batch, chunk_no: int, chunk: Chunk, content_hash: bytes) -> None:
+    """A file that changed while it was being loaded must not end half old and half new."""
+    if chunk.content_hash != content_hash:
+        raise UsageError(
+            f"{chunk.file} changed since batch {batch.id} was begun: chunk {chunk_no}, from line"
+            f" {chunk.first_line}, is not what went in; load the file as it is now under another --key"
+        )
 
 
 def record_errors(connection: psycopg.Connection, key: dict[str, int], errors: list[RowError]) -> None:

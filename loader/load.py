@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Event
+from operator import itemgetter
+from threading import Event, local
 from uuid import UUID
 
-import psycopg_pool
+import psycopg
 
-from database.connect import make_pool, translated_errors
+from database.connect import connect, translated_errors
 from loader.check import CheckedChunk, Ports, check
 from loader.chunks import CHUNK_ROWS, Chunk
 from loader.errors import FileRejected, RowError, Stopped, UsageError
-from loader.ledger import Batch, done_chunks, known_ports, open_batch, write_chunk
+from loader.ledger import done_chunks, known_ports, open_batch, refuse_other_content, write_chunk
 from loader.publish import ERRORS_SHOWN, Places, end_batch
 from loader.sources import Source
 
@@ -26,12 +28,19 @@ WORKERS = min(4, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class Options:
-    """How to load; `key` names the batch, by default its content does."""
+    """How to load; `key` names the batch, by default its content does.
+
+    Raises UsageError for a key that is none.
+    """
 
     key: str | None = None
     workers: int = WORKERS
     chunk_rows: int = CHUNK_ROWS
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.key is not None and not (self.key.strip() and self.key.isprintable()):
+            raise UsageError(f"{self.key!r} is not a key: it needs characters, and each of them printable")
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,17 @@ class Progress:
 
     rows: int = 0
     error_count: int = 0
-    errors: list[RowError] = field(default_factory=list)
+    first_errors: list[tuple[int, RowError]] = field(default_factory=list)  # with the number of their chunk
     faulty: Event = field(default_factory=Event)
 
-    def note(self, checked: CheckedChunk) -> None:
+    def note(self, chunk_no: int, checked: CheckedChunk) -> None:
         self.rows += checked.row_count
         if checked.error_count:
             self.faulty.set()
             self.error_count += checked.error_count
-            # By chunk, whatever order they end in; a file's chunks are told apart by their lines.
-            known = sorted(self.errors + checked.errors, key=lambda error: (error.file, error.line))
-            self.errors = known[:ERRORS_SHOWN]
+            known = self.first_errors + [(chunk_no, error) for error in checked.errors]
+            # By chunk, whatever order they end in; within one they are in the order of its lines.
+            self.first_errors = sorted(known, key=itemgetter(0))[:ERRORS_SHOWN]
 
 
 def load(
@@ -84,22 +93,32 @@ def load(
     Raises UsageError (key taken), Stopped, DatabaseUnavailable: after the last two, the same call goes on.
     """
     began = time.monotonic()
-    places = places or Places()
-    with translated_errors(), make_pool("rates-loader", size_max=options.workers) as pool:
-        load_or_check = check_only if options.dry_run else load_batch
-        result = load_or_check(pool, source, options, places, stop)
+    load_or_check = check_only if options.dry_run else load_batch
+    with translated_errors():
+        result = load_or_check(source, options, places or Places(), stop)
     return replace(result, seconds=round(time.monotonic() - began, 3))
 
 
-def load_batch(
-    pool: psycopg_pool.ConnectionPool,
-    source: Source,
-    options: Options,
-    places: Places,
-    stop: Callable[[], bool],
-) -> Result:
-    content_hash = source.content_hash()
-    with pool.connection() as connection:
+@contextmanager
+def connection_a_thread() -> Generator[Callable[[], psycopg.Connection]]:
+    """Gives each thread that asks a connection of its own, the same every time, and closes them in the end.
+
+    Not a pool: that waits and tries again, and then no longer knows why there was no connection.
+    """
+    own = local()
+    with ExitStack() as opened:
+
+        def own_connection() -> psycopg.Connection:
+            if not hasattr(own, "connection"):
+                own.connection = opened.enter_context(closing(connect("rates-loader", autocommit=True)))
+            return own.connection
+
+        yield own_connection
+
+
+def load_batch(source: Source, options: Options, places: Places, stop: Callable[[], bool]) -> Result:
+    with connect("rates-loader", autocommit=True) as connection:
+        content_hash = source.content_hash()
         batch = open_batch(
             connection,
             key=options.key or f"sha256:{content_hash.hex()}",
@@ -120,40 +139,27 @@ def load_batch(
             refuse_other_content(batch, chunk_no, chunk, done[chunk_no][0])
             return None
         checked = check(chunk, ports)
-        with pool.connection() as connection:
-            write_chunk(connection, batch, chunk_no, chunk, checked, ledger_only=progress.faulty.is_set())
+        ledger_only = progress.faulty.is_set()
+        write_chunk(own_connection(), batch, chunk_no, chunk, checked, ledger_only=ledger_only)
         return checked
 
-    chunk_count = each_chunk(source, batch.chunk_rows, options, check_and_write, progress, stop)
-    with pool.connection() as connection:
+    with connection_a_thread() as own_connection:
+        chunk_count = each_chunk(source, batch.chunk_rows, options, check_and_write, progress, stop)
+    with connect("rates-loader", autocommit=True) as connection:
         ending = end_batch(connection, batch, chunk_count=chunk_count, places=places)
     return Result(batch.id, ending.state, ending.row_count, 0, ending.errors, ending.error_count)
 
 
-def refuse_other_content(batch: Batch, chunk_no: int, chunk: Chunk, content_hash: bytes) -> None:
-    """A file that changed while it was being loaded must not end half old and half new."""
-    if chunk.content_hash != content_hash:
-        raise UsageError(
-            f"{chunk.file} changed since batch {batch.id} was begun: chunk {chunk_no}, from line"
-            f" {chunk.first_line}, is not what went in; load the file as it is now under another --key"
-        )
-
-
-def check_only(
-    pool: psycopg_pool.ConnectionPool,
-    source: Source,
-    options: Options,
-    places: Places,
-    stop: Callable[[], bool],
-) -> Result:
+def check_only(source: Source, options: Options, places: Places, stop: Callable[[], bool]) -> Result:
     """A dry run: reads the known ports and all of the source, writes nothing."""
-    with pool.connection() as connection:
+    with connect("rates-loader", autocommit=True) as connection:
         ports = Ports(known_ports(connection) | {port.code for port in places.ports})
     progress = Progress()
     each_chunk(source, options.chunk_rows, options, lambda _, chunk: check(chunk, ports), progress, stop)
     state = "rejected" if progress.error_count else "valid"
     rows = 0 if progress.error_count else progress.rows
-    return Result(None, state, rows, 0, progress.errors, progress.error_count)
+    errors = [error for _, error in progress.first_errors]
+    return Result(None, state, rows, 0, errors, progress.error_count)
 
 
 def each_chunk(
@@ -169,7 +175,7 @@ def each_chunk(
     Never more than one chunk a worker waits in memory. The first exception of a chunk ends the rest.
     """
     chunk_count = 0
-    pending: set[Future[CheckedChunk | None]] = set()
+    pending: dict[Future[CheckedChunk | None], int] = {}
     with ThreadPoolExecutor(options.workers, thread_name_prefix="chunk") as executor:
         try:
             for chunk_no, chunk in enumerate(chunks_or_fault(source, chunk_rows)):
@@ -178,7 +184,7 @@ def each_chunk(
                         "stopped between two chunks; what is in stays, the same load goes on from there"
                     )
                 chunk_count += 1
-                pending.add(executor.submit(process, chunk_no, chunk))
+                pending[executor.submit(process, chunk_no, chunk)] = chunk_no
                 if len(pending) > options.workers:
                     collect(pending, progress, FIRST_COMPLETED)
             collect(pending, progress, ALL_COMPLETED)
@@ -188,14 +194,13 @@ def each_chunk(
     return chunk_count
 
 
-def collect(pending: set[Future[CheckedChunk | None]], progress: Progress, until: str) -> None:
+def collect(pending: dict[Future[CheckedChunk | None], int], progress: Progress, until: str) -> None:
     """Takes what has ended out of `pending` and into `progress`; raises what a chunk raised."""
     ended, _ = wait(pending, return_when=until)
-    pending -= ended
     for future in ended:
-        checked = future.result()
+        chunk_no, checked = pending.pop(future), future.result()
         if checked is not None:
-            progress.note(checked)
+            progress.note(chunk_no, checked)
 
 
 def chunks_or_fault(source: Source, chunk_rows: int) -> Iterator[Chunk]:

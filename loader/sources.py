@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import IO, NoReturn, Protocol
 
-from loader.chunks import COLUMNS, Chunk, Layout, bounded_lines, cut
+from loader.chunks import BYTE_ORDER_MARK, COLUMNS, Chunk, Layout, bounded_lines, cut
 from loader.errors import FileRejected, RowError, UsageError
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A file of another kind may have thousands of columns, of any length.
+FAULTS_SHOWN = 10
+NAME_CHARS_MAX = 40
 
 
 class Source(Protocol):
@@ -34,31 +40,79 @@ class Source(Protocol):
         ...
 
 
+class InputFile:
+    """A file on disk that is read more than once and must be the same each time.
+
+    Raises UsageError, here and in every method, where it cannot be read. What can be read only once, a pipe,
+    is refused.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # As UTF-8 in any case, since it goes into the ledger.
+        self.name = os.fsencode(path).decode(errors="replace")
+        with self._os_errors_named():
+            status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise UsageError(f"{self.name}: not a regular file; save it to one first")
+        self.identity = (status.st_dev, status.st_ino)
+        self._version = version_of(status)
+        with self.open():  # what may not be read is told now
+            pass
+
+    @contextmanager
+    def open(self) -> Generator[BufferedReader]:
+        with self._os_errors_named(), self.path.open("rb") as stream:
+            yield stream
+
+    def content_hash(self) -> bytes:
+        """SHA-256 of the file's bytes."""
+        with self.open() as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+
+    def refuse_if_changed(self, stream: IO[bytes]) -> None:
+        """Raises FileRejected where what was read last is not what `self` was made of."""
+        if version_of(os.fstat(stream.fileno())) != self._version:
+            self.reject("the file changed while it was being loaded; load it again once it is complete")
+
+    def reject(self, reason: str) -> NoReturn:
+        """Raises FileRejected for the file as a whole."""
+        raise FileRejected(RowError(self.name, 1, None, None, reason))
+
+    @contextmanager
+    def _os_errors_named(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(f"{self.name}: {error.strerror}") from error
+
+
 class CsvFile:
     """A CSV file on disk, with a header naming the four columns in any order."""
 
     def __init__(self, path: Path) -> None:
-        check_readable(path)
-        self.path = path
-        self.name = str(path)
-
-    def content_hash(self) -> bytes:
-        return hash_file(self.path)
+        self.file = InputFile(path)
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
-        """Raises FileRejected when the header is not the four columns."""
-        with self.path.open("rb") as stream:
-            lines = bounded_lines(stream, file=self.name, first_line=1)
-            layout = Layout(header_columns(next(lines, b""), self.name), separator=",", quoted=True)
-            yield from cut(lines, file=self.name, first_line=2, layout=layout, rows_max=rows_max)
+        """Raises FileRejected when the header is not the four columns, or the file changes underway."""
+        name = self.file.name
+        with self.file.open() as stream:
+            lines = bounded_lines(stream, file=name, first_line=1)
+            layout = Layout(header_columns(next(lines, b""), name), separator=",", quoted=True)
+            yield from cut(lines, file=name, first_line=2, layout=layout, rows_max=rows_max)
+            self.file.refuse_if_changed(stream)
 
 
 class Files:
-    """Several files as one batch, one after the other."""
+    """One or several CSV files as one batch, one after the other."""
 
     def __init__(self, paths: list[Path]) -> None:
-        self.files = [CsvFile(path) for path in paths]
+        self.csv_files = [CsvFile(path) for path in paths]
+        self.files = [csv_file.file for csv_file in self.csv_files]
         self.name = ", ".join(file.name for file in self.files)
+        for number, file in enumerate(self.files):
+            if file.identity in [earlier.identity for earlier in self.files[:number]]:
+                raise UsageError(f"{file.name}: the file is named twice; its rows would count twice")
 
     def content_hash(self) -> bytes:
         """Of one file its own, of several the hash of their hashes."""
@@ -66,37 +120,42 @@ class Files:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(b"".join(hashes)).digest()
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
-        for file in self.files:
-            yield from file.chunks(rows_max)
+        """Raises FileRejected as `CsvFile.chunks`, and when there is no row in any of the files."""
+        chunk_count = 0
+        for csv_file in self.csv_files:
+            for chunk in csv_file.chunks(rows_max):
+                chunk_count += 1
+                yield chunk
+        if not chunk_count:
+            self.files[-1].reject("no rows: there is nothing below the header")
 
 
 def header_columns(line: bytes, file: str) -> tuple[str, ...]:
     """The columns that a header line names, from left to right. Raises FileRejected, saying what is off."""
     try:
         text = line.removeprefix(BYTE_ORDER_MARK).decode()
+        names = tuple(name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), []))
+        faults = header_faults(names)
     except UnicodeDecodeError as error:
-        raise FileRejected(
-            RowError(file, 1, None, None, f"the header is not UTF-8: {error.reason}")
-        ) from error
-    names = tuple(name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), []))
-    faults = [f"lacks {name}" for name in COLUMNS if name not in names]
-    faults += [f"has {name!r}, which is not a column" for name in names if name not in COLUMNS]
-    faults += [f"has {name} twice" for name in COLUMNS if names.count(name) > 1]
+        faults = [f"is not UTF-8: {error.reason}"]
+    except csv.Error:  # of a header, there is no other fault it could have
+        faults = ["has a carriage return inside: lines end in LF or CRLF"]
     if faults:
-        reason = f"the header {', '.join(faults)}; expected {','.join(COLUMNS)} in any order"
+        what = f"the header {', '.join(faults)}" if line else "the file is empty"
+        reason = f"{what}; expected {','.join(COLUMNS)} in any order"
         raise FileRejected(RowError(file, 1, None, None, reason))
     return names
 
 
-def check_readable(path: Path) -> None:
-    """Raises UsageError unless there is a file to read."""
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+def header_faults(names: tuple[str, ...]) -> list[str]:
+    faults = [f"lacks {name}" for name in COLUMNS if name not in names]
+    faults += [
+        f"has {name[:NAME_CHARS_MAX]!r}, which is not a column" for name in names if name not in COLUMNS
+    ]
+    faults += [f"has {name} twice" for name in COLUMNS if names.count(name) > 1]
+    return faults[:FAULTS_SHOWN]
 
 
-def hash_file(path: Path) -> bytes:
-    """SHA-256 of the file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+def version_of(status: os.stat_result) -> tuple[int, ...]:
+    """What differs as soon as a file was written to, or another has taken its place."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,12 @@
+-- Another try of a rejected batch, under a number of its own: whoever is still busy with the last try, with the
+-- ports and the cut of then, no longer finds it (`test_what_is_left_of_one_try_does_not_get_into_the_next`).
+UPDATE batches SET
+batch_no = DEFAULT,
+state = 'loading',
+source = %(source)s,
+chunk_rows = %(chunk_rows)s,
+row_count = 0,
+chunk_count = 0,
+error_count = 0,
+ended_at = NULL
+WHERE batch_no = %(batch_no)s AND state = 'rejected';

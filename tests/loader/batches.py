@@ -1,0 +1,168 @@
+"""What the tests of the loader load, how they run it as a process, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from loader.chunks import COLUMNS
+from tests.postgres import Database
+
+TIMEOUT_S = 60
+# Two regions below one, and ports in each.
+REGIONS = [("world", "World", None), ("asia", "Asia", "world"), ("europe", "Europe", "world")]
+PORTS = [
+    ("CNSGH", "Shanghai", "asia"),
+    ("CNNGB", "Ningbo", "asia"),
+    ("SGSIN", "Singapore", "asia"),
+    ("NLRTM", "Rotterdam", "europe"),
+    ("DEHAM", "Hamburg", "europe"),
+    ("SEGVX", "Gävle", "europe"),
+]
+CODES = [code for code, _, _ in PORTS]
+FIRST_DAY = date(2021, 1, 1)
+TABLES = (
+    "regions", "ports", "region_ports", "batches", "chunks", "batch_errors", "data_version", "prices",
+    "lane_day_totals", "lane_day_deltas",
+)  # fmt: skip
+# What readers are told must be what the prices of published batches add up to.
+DIFFERENCES = """
+WITH published AS (SELECT batch_no FROM batches WHERE state = 'published'),
+told AS (
+    SELECT orig_code, dest_code, day, sum(price_sum)::bigint, sum(price_count)::bigint FROM (
+        SELECT orig_code, dest_code, day, price_sum, price_count FROM lane_day_totals
+        UNION ALL
+        SELECT orig_code, dest_code, day, price_sum, price_count
+        FROM lane_day_deltas JOIN published USING (batch_no)
+    ) AS both_kinds GROUP BY orig_code, dest_code, day
+),
+counted AS (
+    SELECT orig_code, dest_code, day, sum(price)::bigint, count(*)
+    FROM prices JOIN published USING (batch_no) GROUP BY orig_code, dest_code, day
+)
+(TABLE told EXCEPT ALL TABLE counted) UNION ALL (TABLE counted EXCEPT ALL TABLE told)
+"""
+
+
+class Row(NamedTuple):
+    """A good row, in the order of the header that `write_csv` gives it."""
+
+    orig_code: str
+    dest_code: str
+    day: date
+    price: int
+
+
+def make_rows(count: int, seed: int = 1) -> list[Row]:
+    """Good rows over all lanes and some weeks: the same ones for the same seed."""
+    chance = random.Random(seed)  # noqa: S311
+    return [
+        Row(
+            chance.choice(CODES),
+            chance.choice(CODES),
+            FIRST_DAY + timedelta(chance.randrange(30)),
+            chance.randrange(1, 5000),
+        )
+        for _ in range(count)
+    ]
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]], header: str = ",".join(COLUMNS)) -> Path:
+    """Rows as they are, good or bad, below a header."""
+    lines = [header, *(",".join(str(value) for value in row) for row in rows)]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def add_places(database: Database) -> None:
+    with database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO regions VALUES (%s, %s, %s)", REGIONS)
+        cursor.executemany("INSERT INTO ports VALUES (%s, %s, %s)", PORTS)
+
+
+def assert_answers_are_what_was_published(database: Database, *batches: Iterable[Row]) -> None:
+    """The published prices are exactly the rows of these batches, and the totals are what they add up to."""
+    published = database.rows(
+        "SELECT orig_code, dest_code, day, price FROM prices JOIN batches USING (batch_no)"
+        " WHERE state = 'published'"
+    )
+    assert sorted(published) == sorted(tuple(row) for rows in batches for row in rows)
+    assert database.rows(DIFFERENCES) == []
+
+
+def assert_nothing_is_left_but_the_ledger(database: Database) -> None:
+    """No price, no delta, no total, and the data version as it was in the beginning."""
+    for table in ("prices", "lane_day_deltas", "lane_day_totals"):
+        assert database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
+    assert data_version(database) == 0
+
+
+def data_version(database: Database) -> int:
+    return database.rows("SELECT version FROM data_version")[0][0]
+
+
+def contents(database: Database) -> dict[str, list[tuple]]:
+    """Every row of every table, and where the numbering of batches stands."""
+    found = {table: sorted(database.rows(f"SELECT {table}::text FROM {table}")) for table in TABLES}
+    return {**found, "batch_no": database.rows("SELECT last_value, is_called FROM batches_batch_no_seq")}
+
+
+# --- the loader as a process -------------------------------------------------------------------------------
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "loader", *(os.fspath(argument) for argument in arguments)]
+
+
+def environment(database: Database | None = None, role: str = "rates_loader", **more: str) -> dict[str, str]:
+    """This process's environment, naming this database or none."""
+    elsewhere = ("PG", "DATABASE_URL", "RATES_DB_AUTH")
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(elsewhere)}
+    return mine | (database.environment(role) if database else {}) | more
+
+
+def run(
+    *arguments: str | Path, database: Database | None = None, role: str = "rates_loader", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the loader to its end. Whatever it does, it never shows a traceback."""
+    done = subprocess.run(
+        command(*arguments),
+        env=environment(database, role, **more),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def begin(*arguments: str | Path, database: Database, **more: str) -> subprocess.Popen[str]:
+    """Starts the loader and leaves it running."""
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment(database, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def json_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one JSON object that is all of stdout."""
+    assert done.stdout.count("\n") == 1, done.stdout
+    return msgspec.json.decode(done.stdout, type=dict[str, Any])
+
+
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
+    """All of stderr, which is one line."""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.rstrip("\n")

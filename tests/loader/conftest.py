@@ -1,0 +1,20 @@
+"""A database with ports in it and a file of good rows, for the tests of the loader."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.loader.batches import add_places, make_rows, write_csv
+from tests.postgres import Database
+
+
+@pytest.fixture
+def ports(as_loader: Database) -> Database:
+    """A migrated database with the places of `batches`; the test's own process is its loader."""
+    add_places(as_loader)
+    return as_loader
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "good.csv", make_rows(50))

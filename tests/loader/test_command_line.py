@@ -1,0 +1,225 @@
+"""The command line as a real process: what it prints and how it ends, as JSON and for a person."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from loader.load import Options, load
+from loader.sources import Files
+from tests.loader.batches import (
+    TIMEOUT_S,
+    assert_answers_are_what_was_published,
+    assert_nothing_is_left_but_the_ledger,
+    begin,
+    contents,
+    environment,
+    json_of,
+    make_rows,
+    run,
+    write_csv,
+)
+from tests.loader.dumps import dump_text, write_dump
+from tests.postgres import Database
+
+RESULT_KEYS = {"batch", "state", "rows", "seconds", "errors", "error_count"}
+COMMANDS = ("migrate", "import", "load", "batches", "show", "work")
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    rows = make_rows(50)
+    return write_csv(
+        tmp_path / "bad.csv", [*rows[:9], rows[9]._replace(dest_code="FIHEL", price=0), *rows[10:]]
+    )
+
+
+# --- 0 and 1 -----------------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_published_with_0(ports: Database, good: Path) -> None:
+    done = run("load", good, "--json", database=ports)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json_of(done)
+    assert result.keys() >= RESULT_KEYS
+    assert (result["state"], result["rows"], result["errors"], result["error_count"]) == (
+        "published",
+        50,
+        [],
+        0,
+    )
+    assert str(uuid.UUID(result["batch"])) == result["batch"]
+    assert result["seconds"] > 0
+    assert_answers_are_what_was_published(ports, make_rows(50))
+
+
+def test_a_published_file_again_is_0_and_the_same_batch(ports: Database, good: Path) -> None:
+    first, again = (json_of(run("load", good, "--json", database=ports)) for _ in range(2))
+    assert (again["batch"], again["state"], again["rows"], again["repeat"]) == (
+        first["batch"],
+        "published",
+        50,
+        True,
+    )
+    told = run("load", good, database=ports)
+    assert told.stdout == f"batch {first['batch']} is published already: 50 rows; nothing was done\n"
+
+
+def test_a_bad_file_is_rejected_with_1_and_every_fault(ports: Database, bad: Path) -> None:
+    done = run("load", bad, "--json", database=ports)
+    assert done.returncode == 1
+    result = json_of(done)
+    assert result.keys() >= RESULT_KEYS
+    assert (result["state"], result["rows"], result["error_count"]) == ("rejected", 0, 2)
+    assert [error.pop("reason") != "" for error in result["errors"]] == [True, True]
+    assert result["errors"] == [
+        {"file": str(bad), "line": 11, "column": "dest_code", "value": "FIHEL"},
+        {"file": str(bad), "line": 11, "column": "price", "value": "0"},
+    ]
+    assert_nothing_is_left_but_the_ledger(ports)
+
+
+def test_a_person_reads_the_faults_and_what_became_of_the_batch(ports: Database, bad: Path) -> None:
+    done = run("load", bad, database=ports)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    dest, price, end = done.stderr.splitlines()
+    assert dest == f"{bad}:11: dest_code is 'FIHEL': no such port"
+    assert price.startswith(f"{bad}:11: price is '0': expected a whole number of USD")
+    assert end.endswith("was rejected for 2 faults; no row went in")
+
+
+def test_only_the_first_faults_are_printed(ports: Database, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", [row._replace(price=0) for row in make_rows(100)])
+    lines = run("load", path, database=ports).stderr.splitlines()
+    assert len(lines) == 22
+    assert lines[20] == "… and 80 more; --json has the first 1,000"
+
+
+@pytest.mark.parametrize(("name", "status", "state"), [("good", 0, "valid"), ("bad", 1, "rejected")])
+def test_a_dry_run_says_what_would_be_and_writes_nothing(
+    name: str, status: int, state: str, ports: Database, good: Path, bad: Path
+) -> None:
+    before = contents(ports)
+    done = run("load", {"good": good, "bad": bad}[name], "--dry-run", "--json", database=ports)
+    assert done.returncode == status
+    assert (json_of(done)["state"], json_of(done)["batch"]) == (state, None)
+    assert contents(ports) == before
+
+
+def test_several_files_and_all_options_make_one_batch(ports: Database, good: Path, tmp_path: Path) -> None:
+    other = write_csv(tmp_path / "other.csv", make_rows(30, seed=2))
+    options = ("--key", "monday", "--workers", "3", "--chunk-rows", "7", "--json")
+    assert json_of(run("load", good, other, *options, database=ports))["rows"] == 80
+    assert_answers_are_what_was_published(ports, make_rows(50), make_rows(30, seed=2))
+
+
+def test_an_import_is_published_with_0_and_a_bad_dump_rejected_with_1(
+    as_loader: Database, tmp_path: Path
+) -> None:
+    path = write_dump(tmp_path / "dump.sql", dump_text())
+    assert json_of(run("import", path, "--json", database=as_loader))["state"] == "published"
+    write_dump(path, dump_text() + "DROP TABLE prices;\n")
+    done = run("import", path, "--json", database=as_loader)
+    assert (done.returncode, json_of(done)["state"], json_of(done)["batch"]) == (1, "rejected", None)
+    assert json_of(done)["errors"][0]["reason"].startswith(
+        "a statement that is not known: 'DROP TABLE prices;'"
+    )
+    assert run("import", path, database=as_loader).stderr.splitlines()[-1] == (
+        "the file was rejected for 1 fault; no row went in"
+    )
+
+
+def test_migrate_brings_the_schema_and_the_second_time_finds_it(empty_database: Database) -> None:
+    first, again = (
+        json_of(run("migrate", "--json", database=empty_database, role="postgres")) for _ in range(2)
+    )
+    assert first["before"] is None
+    assert first["now"] == again["before"] == again["now"]
+
+
+# --- what it tells -----------------------------------------------------------------------------------------
+
+
+def test_batches_lists_the_newest_first(ports: Database, good: Path, bad: Path) -> None:
+    published, rejected = (str(load(Files([path]), Options()).batch) for path in (good, bad))
+    found = json_of(run("batches", "--json", database=ports))["batches"]
+    assert [(one["batch"], one["state"], one["rows"], one["error_count"]) for one in found] == [
+        (rejected, "rejected", 0, 2),
+        (published, "published", 50, 0),
+    ]
+    heading, first, second = run("batches", database=ports).stdout.splitlines()
+    assert heading.split() == ["batch", "state", "rows", "errors", "created", "source"]
+    assert first.split()[:4] == [rejected, "rejected", "0", "2"]
+    assert second.split()[:4] == [published, "published", "50", "0"]
+    assert second.endswith(str(good))
+
+
+def test_batches_of_an_empty_ledger_is_an_empty_list(ports: Database) -> None:
+    assert json_of(run("batches", "--json", database=ports)) == {"batches": []}
+    assert run("batches", database=ports).returncode == 0
+
+
+def test_show_finds_a_batch_by_id_and_by_key(ports: Database, bad: Path) -> None:
+    result = json_of(run("load", bad, "--key", "monday", "--json", database=ports))
+    by_id, by_key = (
+        json_of(run("show", name, "--json", database=ports)) for name in (result["batch"], "monday")
+    )
+    assert by_id == by_key
+    assert by_id.keys() >= RESULT_KEYS
+    assert {key: by_id[key] for key in RESULT_KEYS - {"seconds"}} == {
+        key: result[key] for key in RESULT_KEYS - {"seconds"}
+    }
+    assert (by_id["key"], by_id["source"], by_id["created_by"]) == ("monday", str(bad), "rates_loader")
+    shown = run("show", "monday", database=ports)
+    assert "state        rejected\n" in shown.stdout
+    assert f"{bad}:11: dest_code is 'FIHEL': no such port\n" in shown.stderr
+
+
+def test_files_may_have_any_name(ports: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is markup to the table's printer, what is no UTF-8, what is not ASCII."""
+    monkeypatch.chdir(tmp_path)
+    Path("[").mkdir()
+    names = [b"[/]:smile:.csv", b"[bold]x.csv", b"\xff.csv", "ü b.csv".encode()]
+    paths = [write_csv(Path(os.fsdecode(name)), make_rows(5, seed=seed)) for seed, name in enumerate(names)]
+    shown = ", ".join(name.decode(errors="replace") for name in names)
+    assert json_of(run("load", *paths, "--json", database=ports))["state"] == "published"
+    assert run("batches", database=ports).stdout.splitlines()[1].endswith(f" {shown}")
+    assert json_of(run("batches", "--json", database=ports))["batches"][0]["source"] == shown
+    paths[2].write_text("a\n")
+    assert run("load", paths[2], database=ports).stderr.startswith("\ufffd.csv:1: the header lacks")
+
+
+@pytest.mark.parametrize("arguments", [("load", "good.csv", "--json"), ("batches",), ("load", "good.csv")])
+def test_a_reader_who_leaves_does_not_change_how_it_ends(
+    arguments: tuple[str, ...], ports: Database, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(good.parent)
+    with begin(*arguments, database=ports) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert (process.wait(TIMEOUT_S), errors) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)], ids="".join)
+def test_every_command_explains_itself(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: ")
+    assert all(name in done.stdout for name in (("--json",) if arguments else COMMANDS))
+
+
+def test_the_console_script_is_the_same_program(ports: Database, good: Path) -> None:
+    script = Path(sys.executable).with_name("loader")
+    for arguments, status in ((("load", good), 0), (("load", "none.csv"), 2), (("load",), 2)):
+        done = subprocess.run(
+            [script, *arguments], env=environment(ports), capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+        assert done.returncode == status

@@ -1,0 +1,257 @@
+"""The first stage for dumps: what of it is read, what is passed over, what is refused by name and line."""
+
+from pathlib import Path
+
+import pytest
+
+from loader.dump import Dump, unescape
+from loader.errors import FileRejected, RowError, UsageError
+from loader.publish import Port, Region
+from tests.loader.dumps import HEAD, PORTS, PRICES, REGIONS, TAIL, dump_text, section, write_dump
+
+SAMPLE = Path(__file__).parents[2] / "local" / "sample.sql"
+EXPECTED_REGIONS = [Region(*row) for row in REGIONS]
+EXPECTED_PORTS = [Port(*row) for row in PORTS]
+FUNCTION = """CREATE FUNCTION public.f() RETURNS void LANGUAGE plpgsql AS $_$
+BEGIN
+    DELETE FROM prices;
+END
+$_$;
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "dump.sql"
+
+
+def read(path: Path, text: str) -> Dump:
+    return Dump(write_dump(path, text))
+
+
+def rejection_of(path: Path, text: str) -> RowError:
+    with pytest.raises(FileRejected) as rejected:
+        read(path, text)
+    return rejected.value.error
+
+
+def line_of(text: str, part: str) -> int:
+    """The number of the first line that has `part` in it."""
+    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def price_lines(dump: Dump, rows_max: int = 1000) -> list[bytes]:
+    return b"".join(chunk.data for chunk in dump.chunks(rows_max)).splitlines()
+
+
+def test_the_bundled_sample_is_read_whole() -> None:
+    dump = Dump(SAMPLE)
+    text = SAMPLE.read_text()
+    assert len(dump.places.ports) == 65
+    assert len(dump.places.regions) == 32
+    assert price_lines(dump) == text.split("FROM stdin;\n")[2].split("\\.\n")[0].encode().splitlines()
+    assert next(iter(dump.chunks(10))).first_line == line_of(text, "COPY public.prices") + 1
+
+
+@pytest.mark.parametrize("order", ["rpx", "prx", "xrp", "xpr", "rxp", "pxr"])
+def test_the_sections_may_stand_in_any_order(order: str, path: Path) -> None:
+    sections = {
+        "r": section("regions", REGIONS), "p": section("ports", PORTS), "x": section("prices", PRICES)
+    }  # fmt: skip
+    dump = read(path, HEAD + "".join(sections[letter] for letter in order) + TAIL)
+    assert dump.places.regions == EXPECTED_REGIONS
+    assert dump.places.ports == EXPECTED_PORTS
+    assert len(price_lines(dump)) == len(PRICES)
+
+
+def test_the_columns_may_stand_in_any_order_quoted_or_not(path: Path) -> None:
+    text = HEAD + section("regions", [(None, "World", "world")], "parent_slug, name, slug")
+    text += section('"public"."ports"', [("world", "CNSGH", "Shanghai")], '"parent_slug", "code", name')
+    text += section("prices", [(7, "2021-01-01", "CNSGH", "CNSGH")], "price, day, orig_code, dest_code")
+    dump = read(path, text)
+    assert dump.places.regions == [Region("world", "World", None)]
+    assert dump.places.ports == [Port("CNSGH", "Shanghai", "world")]
+    (chunk,) = dump.chunks(10)
+    assert chunk.layout.columns == ("price", "day", "orig_code", "dest_code")
+
+
+@pytest.mark.parametrize("qualified", ["archive.prices", '"my schema".prices', "prices"])
+def test_the_schema_of_a_table_does_not_matter(qualified: str, path: Path) -> None:
+    text = dump_text().replace("COPY public.prices ", f"COPY {qualified} ")
+    assert len(price_lines(read(path, text))) == len(PRICES)
+
+
+def test_a_table_of_two_schemas_is_refused_since_one_of_them_is_not_meant(path: Path) -> None:
+    text = dump_text() + section("archive.prices", PRICES)
+    error = rejection_of(path, text)
+    assert error.line == line_of(text, "COPY archive.prices")
+    assert error.reason == "table prices is there twice: public.prices and archive.prices"
+
+
+def test_several_sections_of_prices_are_read_one_after_the_other(path: Path) -> None:
+    dump = read(path, dump_text() + section("prices", PRICES[:1]))
+    assert len(price_lines(dump)) == 3
+    assert [len(chunk.data.splitlines()) for chunk in dump.chunks(10)] == [2, 1]
+
+
+def test_escapes_are_read_as_postgresql_writes_them(path: Path) -> None:
+    ports = [("CNSGH", r"a\tb\\c\nd\re\b\f\v", "asia"), ("NLRTM", r"\\N \x41\102", "europe")]
+    dump = read(path, dump_text(ports=ports))
+    assert [port.name for port in dump.places.ports] == ["a\tb\\c\nd\re\b\f\v", r"\N AB"]
+
+
+def test_only_backslash_n_alone_is_null() -> None:
+    assert unescape(r"\N") is None
+    assert unescape(r"\\N") == r"\N"
+    assert unescape(r"\N ") == "N "
+
+
+def test_lines_that_end_in_crlf_are_read(path: Path) -> None:
+    dump = read(path, dump_text().replace("\n", "\r\n"))
+    assert dump.places.ports == EXPECTED_PORTS
+    assert len(price_lines(dump)) == len(PRICES)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET default_tablespace = '';\n",
+        "CREATE TABLE public.notes (\n    note text DEFAULT 'a;'\n);\n",
+        "CREATE INDEX prices_day ON public.prices USING btree (day);\n",
+        "SELECT pg_catalog.setval('public.numbers', 1, false);\n",
+        "COMMENT ON TABLE public.prices IS 'one line;\nDROP TABLE public.prices;\nanother';\n",
+        "COMMENT ON TABLE public.prices IS 'it''s;\nCOPY public.prices (price) FROM stdin;\n';\n",
+        'CREATE TABLE public.notes (\n    "odd;\nname" text, -- isn\'t\n    b text\n);\n',
+        "COMMENT ON TABLE public.prices IS $$one line;\nDROP TABLE public.prices;\n$$;\n",
+        "COMMENT ON TABLE public.prices IS $a_1$ $$ ';\nDROP TABLE public.prices;\n$a_1$;\n",
+    ],
+)
+def test_statements_without_data_are_passed_over_to_their_very_end(statement: str, path: Path) -> None:
+    dump = read(path, HEAD + statement + dump_text())
+    assert dump.places.ports == EXPECTED_PORTS
+    assert len(price_lines(dump)) == len(PRICES)
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DROP TABLE public.prices;\n", "a statement that is not known: 'DROP TABLE public.prices;'"),
+        ("DELETE FROM public.prices;\n", "a statement that is not known: 'DELETE FROM public.prices;'"),
+        ("SELECT pg_sleep(10);\n", "a statement that is not known: 'SELECT pg_sleep(10);'"),
+        ("CREATE TABLESPACE t LOCATION '/';\n", 'a statement that is not known: "CREATE TABLESPACE t'),
+        ("\\! rm -rf /\n", "a statement that is not known: '\\\\! rm -rf /'"),
+        (FUNCTION, "a statement that is not known: 'CREATE FUNCTION public.f() RETURNS void"),
+        ("INSERT INTO public.prices VALUES ('CNSGH');\n", "make the dump without --inserts"),
+        (section("users", [("root", "secret")], "name, password"), "table 'users' is not known"),
+        ("COPY prices FROM stdin;\n\\.\n", "not a COPY that is known: 'COPY prices FROM stdin;'"),
+        ("COPY public.prices (price) TO '/etc/passwd';\n", "not a COPY that is known"),
+        ("COPY public.prices (price) FROM PROGRAM 'sh';\n", "not a COPY that is known"),
+        (section("ports", [("a", "b")], "code, name"), "table ports has columns code, name; expected code"),
+        (
+            section("prices", [], "orig_code, dest_code, day, price, note"),
+            "table prices has columns orig_code, dest_code, day, price, note; expected orig_code",
+        ),
+        ("SET client_encoding = 'LATIN1';\n", "the dump is in LATIN1; expected UTF8"),
+        ("CREATE TABLE public.notes (\n", "the dump ends inside a statement: 'CREATE TABLE public.notes ('"),
+        ("COMMENT ON TABLE x IS 'open;\n", 'the dump ends inside a statement: "COMMENT ON TABLE x IS'),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_refused_by_name_and_line(statement: str, reason: str, path: Path) -> None:
+    text = dump_text() + statement
+    error = rejection_of(path, text)
+    assert error.line == dump_text().count("\n") + 1
+    assert reason in error.reason
+
+
+@pytest.mark.parametrize("table", ["ports", "prices", "regions"])
+def test_a_dump_cut_inside_its_rows_is_refused(table: str, path: Path) -> None:
+    text = dump_text()
+    cut = text[: text.index("\\.\n", text.index(f"COPY public.{table}"))]
+    error = rejection_of(path, cut)
+    assert error.line == line_of(text, f"COPY public.{table}")
+    assert error.reason == f"the dump ends inside the rows of {table}: the line \\. is missing"
+
+
+def test_a_dump_cut_between_two_tables_is_refused(path: Path) -> None:
+    text = dump_text()
+    error = rejection_of(path, text[: text.index("COPY public.regions")])
+    assert "port 'CNSGH' lies in region 'asia', which is not there" in error.reason
+
+
+@pytest.mark.parametrize("text", ["", "\n", "--\n", HEAD + TAIL, HEAD + section("prices", []) + TAIL])
+def test_a_dump_with_nothing_in_it_is_refused(text: str, path: Path) -> None:
+    assert rejection_of(path, text).reason.startswith("no row of regions, ports or prices is in it")
+
+
+def test_a_csv_file_is_not_a_dump(path: Path) -> None:
+    error = rejection_of(path, "orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-01,1\n")
+    assert (error.line, error.reason) == (
+        1,
+        "a statement that is not known: 'orig_code,dest_code,day,price'",
+    )
+
+
+def test_a_dump_that_is_not_utf_8_is_refused_by_line(path: Path) -> None:
+    text = dump_text(ports=[("CNSGH", "Göteborg", "asia")])
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(FileRejected) as rejected:
+        Dump(path)
+    assert rejected.value.error.line == line_of(text, "Göteborg")
+    assert rejected.value.error.reason == "not UTF-8: byte 0xf6"
+
+
+@pytest.mark.parametrize(
+    ("ports", "column", "reason"),
+    [
+        ([("CNSGH", "Shanghai")], None, "a row of ports has 2 columns, expected 3"),
+        ([("CNSGH", "Shanghai", "asia", "x")], None, "a row of ports has 4 columns, expected 3"),
+        ([("CNSGH", None, "asia")], "name", "a row of ports has no name"),
+        ([("", "Shanghai", "asia")], "code", "a row of ports has no code"),
+        ([("CNSGH", "Shanghai", None)], "parent_slug", "a row of ports has no parent_slug"),
+        ([("CNSGH", r"Shang\0hai", "asia")], "name", "a NUL byte in name"),
+    ],
+)
+def test_a_bad_row_of_ports_is_named_by_line_and_column(
+    ports: list[tuple], column: str | None, reason: str, path: Path
+) -> None:
+    text = dump_text(ports=ports)
+    error = rejection_of(path, text)
+    assert (error.line, error.column, error.reason) == (
+        line_of(text, "COPY public.ports") + 1,
+        column,
+        reason,
+    )
+
+
+@pytest.mark.parametrize(
+    ("regions", "ports", "reason"),
+    [
+        ([("a", "A", "b"), ("b", "B", "a")], [], "region 'a' lies in itself; region 'b' lies in itself"),
+        ([("a", "A", "a")], [], "region 'a' lies in itself"),
+        ([("a", "A", "b"), ("b", "B", "c"), ("c", "C", "b")], [], "region 'b' lies in itself; region 'c'"),
+        ([("a", "A", "nowhere")], [], "region 'a' lies in region 'nowhere', which is not there"),
+        ([("a", "A", None)], [("P", "P", "b")], "port 'P' lies in region 'b', which is not there"),
+        ([("a", "A", None), ("a", "B", None)], [], "region 'a' is there twice"),
+        ([("a", "A", None)], [("P", "P", "a"), ("P", "Q", "a")], "port 'P' is there twice"),
+        ([("a", "A", None)], [("a", "P", "a")], "'a' is a region and a port"),
+    ],
+)  # fmt: skip
+def test_a_tree_that_is_none_is_refused(
+    regions: list[tuple], ports: list[tuple], reason: str, path: Path
+) -> None:
+    error = rejection_of(path, dump_text(regions, ports, prices=[]))
+    assert error.reason.startswith(reason)
+
+
+def test_a_dump_that_changes_while_it_is_read_is_rejected(path: Path) -> None:
+    chunks = read(path, dump_text()).chunks(1)
+    next(chunks)
+    with path.open("a") as stream:
+        stream.write("-- more\n")
+    with pytest.raises(FileRejected, match="the file changed while it was being loaded"):
+        list(chunks)
+
+
+def test_a_dump_that_is_not_there_is_named(path: Path) -> None:
+    with pytest.raises(UsageError, match=r"/dump\.sql: No such file or directory$"):
+        Dump(path)

@@ -1,0 +1,227 @@
+"""The ledger: a key means one content, a chunk goes in once, and one try of a batch stays out of the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from database.errors import DatabaseUnavailable
+from loader.check import Ports, check
+from loader.chunks import Chunk
+from loader.errors import LoaderError, UsageError
+from loader.ledger import Batch, done_chunks, known_ports, open_batch, write_chunk
+from loader.load import Options, load
+from loader.publish import Places, end_batch
+from loader.sources import Files
+from tests.loader.batches import CODES, assert_answers_are_what_was_published, make_rows, write_csv
+from tests.postgres import Database
+
+HASH, OTHER_HASH = b"1" * 32, b"2" * 32
+
+
+@pytest.fixture
+def connection(ports: Database) -> Iterator[psycopg.Connection]:
+    with ports.connect("rates_loader") as connection:
+        yield connection
+
+
+def open_(
+    connection: psycopg.Connection, key: str = "k", content_hash: bytes = HASH, rows: int = 10
+) -> Batch:
+    return open_batch(connection, key=key, content_hash=content_hash, source="prices.csv", chunk_rows=rows)
+
+
+def chunks_of(path: Path, rows_max: int) -> list[Chunk]:
+    return list(Files([path]).chunks(rows_max))
+
+
+def write(connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk) -> None:
+    write_chunk(connection, batch, chunk_no, chunk, check(chunk, Ports(known_ports(connection))))
+
+
+def end(connection: psycopg.Connection, batch: Batch, chunk_count: int) -> str:
+    return end_batch(connection, batch, chunk_count=chunk_count, places=Places()).state
+
+
+def test_a_key_is_one_batch_however_often_it_is_opened(connection: psycopg.Connection) -> None:
+    first = open_(connection)
+    again = open_(connection, rows=99)
+    assert again == first
+    assert again.chunk_rows == 10, "a batch is cut the same in every try of it"
+    assert open_(connection, "another").id != first.id
+
+
+def test_a_key_with_other_content_is_refused_and_the_message_says_of_which_batch(
+    connection: psycopg.Connection,
+) -> None:
+    batch = open_(connection)
+    with pytest.raises(UsageError, match=rf"key 'k' belongs to batch {batch.id} \(loading\)"):
+        open_(connection, content_hash=OTHER_HASH)
+    assert open_(connection) == batch
+
+
+def test_a_withdrawn_batch_is_not_loaded_again_under_its_key(
+    ports: Database, connection: psycopg.Connection
+) -> None:
+    batch = open_(connection)
+    with ports.connect() as owner:
+        owner.execute("UPDATE batches SET state = 'withdrawn'")
+    with pytest.raises(UsageError, match=f"batch {batch.id} .* was withdrawn"):
+        open_(connection)
+
+
+def test_a_chunk_written_twice_is_in_once(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    rows = make_rows(10)
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", rows), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, chunk)
+    write(connection, batch, 0, chunk)
+    assert done_chunks(connection, batch) == {0: (chunk.content_hash, 0)}
+    assert end(connection, batch, 1) == "published"
+    assert_answers_are_what_was_published(ports, rows)
+
+
+def test_a_chunk_with_other_content_than_what_is_in_is_refused(
+    connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(10)), 10)
+    (other,) = chunks_of(write_csv(tmp_path / "other.csv", make_rows(10, seed=2)), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, chunk)
+    with pytest.raises(UsageError, match=r"other\.csv changed since batch .* chunk 0, from line 2, is not"):
+        write(connection, batch, 0, other)
+    assert done_chunks(connection, batch) == {0: (chunk.content_hash, 0)}
+
+
+@pytest.mark.parametrize("state", ["published", "rejected"])
+def test_nothing_goes_into_a_batch_that_has_ended(
+    state: str, ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    rows = make_rows(20)
+    if state == "rejected":
+        rows[0] = rows[0]._replace(price=0)
+    first, second = chunks_of(write_csv(tmp_path / "prices.csv", rows), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, first)
+    assert end(connection, batch, 1) == state
+
+    write(connection, batch, 1, second)
+
+    assert list(done_chunks(connection, batch)) == [0]
+    assert_answers_are_what_was_published(ports, rows[:10] if state == "published" else [])
+
+
+def test_a_batch_with_missing_chunks_is_not_ended(connection: psycopg.Connection, tmp_path: Path) -> None:
+    first, _ = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(20)), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, first)
+    with pytest.raises(LoaderError, match=rf"batch {batch.id} has 1 of 2 chunks; load it again"):
+        end(connection, batch, 2)
+    assert open_(connection).state == "loading"
+
+
+def test_who_ends_a_batch_second_learns_how_it_ended(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(10)), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, chunk)
+    assert [end(connection, batch, 1) for _ in range(3)] == ["published"] * 3
+    assert ports.rows("SELECT version FROM data_version") == [(1,)]
+
+
+def test_a_rejected_batch_keeps_its_id_and_key_in_its_next_try(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    rows = make_rows(10)
+    rows[3] = rows[3]._replace(orig_code="FIHEL")
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", rows), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, chunk)
+    assert end(connection, batch, 1) == "rejected"
+    assert ports.rows("SELECT count(*) FROM batch_errors") == [(1,)]
+
+    again = open_(connection, rows=5)
+
+    assert (again.id, again.key, again.state, again.chunk_rows) == (batch.id, "k", "loading", 5)
+    assert (again.row_count, again.error_count, done_chunks(connection, again)) == (0, 0, {})
+    assert ports.rows("SELECT count(*) FROM batch_errors") == [(0,)]
+
+
+def test_a_rejected_key_is_still_no_place_for_other_content(
+    connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    batch = open_(connection)
+    (bad,) = chunks_of(write_csv(tmp_path / "prices.csv", [make_rows(1)[0]._replace(price=0)]), 10)
+    write(connection, batch, 0, bad)
+    assert end(connection, batch, 1) == "rejected"
+    with pytest.raises(UsageError, match=r"\(rejected\), whose content is another"):
+        open_(connection, content_hash=OTHER_HASH)
+
+
+def test_what_is_left_of_one_try_does_not_get_into_the_next(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    """A slow load knows the ports and the cut of its try, and leaves rows out once a chunk was faulty; all of
+    that is wrong for a try that began after the port was added."""
+    rows = make_rows(20)
+    rows[0] = rows[0]._replace(orig_code="FIHEL")
+    path = write_csv(tmp_path / "prices.csv", rows)
+    first, second = chunks_of(path, 10)
+    slow = open_(connection, rows=10)
+    write(connection, slow, 0, first)
+    assert end(connection, slow, 1) == "rejected"
+    with ports.connect() as owner:
+        owner.execute("INSERT INTO ports VALUES ('FIHEL', 'Helsinki', 'europe')")
+    fresh = open_(connection, rows=20)
+
+    clean = check(second, Ports(set(CODES)))
+    with pytest.raises(LoaderError, match=rf"batch {slow.id} was begun again by another load; load it again"):
+        write_chunk(connection, slow, 1, second, clean, ledger_only=True)
+    with pytest.raises(LoaderError, match=rf"batch {slow.id} is no longer in the ledger"):
+        end(connection, slow, 2)
+
+    (whole,) = chunks_of(path, 20)
+    write(connection, fresh, 0, whole)
+    assert end(connection, fresh, 1) == "published"
+    assert_answers_are_what_was_published(ports, rows)
+
+
+def test_a_chunk_whose_transaction_fails_leaves_nothing(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(10)), 10)
+    batch = open_(connection)
+    with ports.connect() as owner:
+        owner.execute("ALTER TABLE lane_day_deltas RENAME TO away")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        write(connection, batch, 0, chunk)
+    with ports.connect() as owner:
+        owner.execute("ALTER TABLE away RENAME TO lane_day_deltas")
+    assert done_chunks(connection, batch) == {}
+    assert ports.rows("SELECT count(*) FROM prices") == [(0,)]
+
+
+def test_a_code_with_characters_that_csv_and_copy_give_a_meaning_to_goes_in_as_it_is(
+    ports: Database, tmp_path: Path
+) -> None:
+    codes = ["a,b", 'a"b', "a\tb", "\\N", "\\.", " a ", "ÅÄÖ", "''"]
+    with ports.connect() as owner, owner.cursor() as cursor:
+        cursor.executemany("INSERT INTO ports VALUES (%s, 'x', 'asia')", [[code] for code in codes])
+    rows = [row._replace(orig_code=codes[n % len(codes)]) for n, row in enumerate(make_rows(20))]
+    quoted = [row._replace(orig_code='"' + row.orig_code.replace('"', '""') + '"') for row in rows]
+    assert load(Files([write_csv(tmp_path / "prices.csv", quoted)]), Options()).state == "published"
+    assert_answers_are_what_was_published(ports, rows)
+
+
+def test_a_server_that_is_a_standby_is_told_as_unavailable(
+    ports: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    with pytest.raises(DatabaseUnavailable, match="the database only reads at the moment"):
+        load(Files([write_csv(tmp_path / "prices.csv", make_rows(3))]), Options())

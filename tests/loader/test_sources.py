@@ -1,0 +1,243 @@
+"""The first stage for CSV files: which are read, which are refused and why, and how they are cut."""
+
+import os
+import stat
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from loader.check import Ports, check
+from loader.chunks import LINE_BYTES_MAX, Chunk
+from loader.errors import FileRejected, RowError, UsageError
+from loader.sources import FAULTS_SHOWN, Files
+from tests.loader.batches import CODES, make_rows, write_csv
+
+PORTS = Ports(set(CODES))
+EXPECTED = "expected orig_code,dest_code,day,price in any order"
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def chunks_of(*paths: Path, rows_max: int = 1000) -> list[Chunk]:
+    return list(Files(list(paths)).chunks(rows_max))
+
+
+def rejection_of(*paths: Path) -> RowError:
+    with pytest.raises(FileRejected) as rejected:
+        chunks_of(*paths)
+    return rejected.value.error
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-02,7\n",
+        b"orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-02,7",
+        b"orig_code,dest_code,day,price\r\nCNSGH,NLRTM,2021-01-02,7\r\n",
+        b"orig_code,dest_code,day,price\r\nCNSGH,NLRTM,2021-01-02,7",
+        b"\xef\xbb\xbforig_code,dest_code,day,price\r\nCNSGH,NLRTM,2021-01-02,7\r\n",
+        b"price,day,orig_code,dest_code\n7,2021-01-02,CNSGH,NLRTM\n",
+        b'"day","dest_code","price","orig_code"\n"2021-01-02","NLRTM","7","CNSGH"\n',
+        b'\xef\xbb\xbf"dest_code",orig_code , day,"price"\nNLRTM,CNSGH,2021-01-02,7\n',
+    ],
+)  # fmt: skip
+def test_a_file_is_read_whatever_its_order_of_columns_and_its_ends_of_lines(
+    content: bytes, tmp_path: Path
+) -> None:
+    (chunk,) = chunks_of(write(tmp_path / "prices.csv", content))
+    checked = check(chunk, PORTS)
+    assert [(orig, dest, str(day), price) for orig, dest, day, price in checked.prices.rows()] == [
+        ("CNSGH", "NLRTM", "2021-01-02", 7)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", f"the file is empty; {EXPECTED}"),
+        (b"\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks price"),
+        (b"orig_code,dest_code,day\n", "the header lacks price"),
+        (b"orig_code,dest_code,day,price,note\n", "the header has 'note', which is not a column"),
+        (b"orig_code,dest_code,day,price,day\n", "the header has day twice"),
+        (b"orig_code,dest_code,day,price,\n", "the header has '', which is not a column"),
+        (b"ORIG,dest_code,day,price\n", "the header lacks orig_code, has 'ORIG', which is not a column"),
+        (b"orig_code;dest_code;day;price\n", "has 'orig_code;dest_code;day;price', which is not a column"),
+        (b"CNSGH,NLRTM,2021-01-01,7\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks"),
+        (b"orig_code,dest_code,day,price\rCNSGH,NLRTM,2021-01-01,7\r", "has a carriage return inside"),
+        (b"\x1f\x8b\x08\x00\n", "the header is not UTF-8: invalid start byte"),
+        ("orig_code,dest_code,day,price\n".encode("utf-16"), "the header is not UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_wrong_header_is_refused_with_what_is_off(content: bytes, reason: str, tmp_path: Path) -> None:
+    error = rejection_of(write(tmp_path / "prices.csv", content))
+    assert (error.file, error.line, error.column) == (str(tmp_path / "prices.csv"), 1, None)
+    assert reason in error.reason
+    assert EXPECTED in error.reason
+
+
+def test_what_is_off_about_a_header_of_thousands_of_columns_is_still_short(tmp_path: Path) -> None:
+    names = ",".join(f"column {number} {'x' * 100}" for number in range(500))
+    error = rejection_of(write(tmp_path / "prices.csv", names.encode() + b"\n"))
+    assert error.reason.count("lacks") + error.reason.count("is not a column") == FAULTS_SHOWN
+    assert len(error.reason) < 1000
+
+
+def test_a_file_of_no_rows_is_refused(tmp_path: Path) -> None:
+    error = rejection_of(write_csv(tmp_path / "prices.csv", []))
+    assert error.reason == "no rows: there is nothing below the header"
+
+
+def test_files_of_no_rows_are_refused_together_and_welcome_beside_one_with_rows(tmp_path: Path) -> None:
+    empty, other = write_csv(tmp_path / "empty.csv", []), write_csv(tmp_path / "other.csv", [])
+    assert rejection_of(empty, other).reason.startswith("no rows")
+    full = write_csv(tmp_path / "full.csv", make_rows(3))
+    (chunk,) = chunks_of(empty, full, other)
+    assert chunk.file == str(full)
+
+
+def test_each_file_has_its_own_header_and_counts_its_own_lines(tmp_path: Path) -> None:
+    first = write_csv(tmp_path / "first.csv", make_rows(5))
+    second = write(
+        tmp_path / "second.csv",
+        b"\xef\xbb\xbfday,price,dest_code,orig_code\n2021-01-02,7,NLRTM,CNSGH\n2021-01-02,x,NLRTM,CNSGH\n",
+    )
+    chunks = chunks_of(first, second, rows_max=2)
+    assert [(Path(chunk.file).name, chunk.first_line) for chunk in chunks] == [
+        ("first.csv", 2),
+        ("first.csv", 4),
+        ("first.csv", 6),
+        ("second.csv", 2),
+    ]
+    (error,) = check(chunks[-1], PORTS).errors
+    assert (error.file, error.line, error.column, error.value) == (str(second), 3, "price", "x")
+
+
+def test_the_chunks_hold_all_rows_in_order_and_all_but_the_last_are_full(tmp_path: Path) -> None:
+    rows = make_rows(25)
+    path = write_csv(tmp_path / "prices.csv", rows)
+    chunks = chunks_of(path, rows_max=10)
+    checked = [check(chunk, PORTS) for chunk in chunks]
+    assert [one.row_count for one in checked] == [10, 10, 5]
+    assert [row for one in checked for row in one.prices.rows()] == rows
+    assert chunks == chunks_of(path, rows_max=10), "the same content must always be cut the same"
+
+
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_a_line_without_an_end_fills_no_memory(at: int, tmp_path: Path) -> None:
+    lines = write_csv(tmp_path / "prices.csv", make_rows(8)).read_bytes().splitlines(keepends=True)
+    lines[at] = b"x" * (LINE_BYTES_MAX + 1) + b"\n"
+    error = rejection_of(write(tmp_path / "prices.csv", b"".join(lines)))
+    assert error.line == at + 1
+    assert error.reason.startswith(f"the line is longer than {LINE_BYTES_MAX:,} bytes")
+
+
+def test_the_hash_is_the_contents_whatever_the_name(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", make_rows(3))
+    same = write(tmp_path / "b.csv", path.read_bytes())
+    other = write_csv(tmp_path / "c.csv", make_rows(3, seed=2))
+    assert Files([path]).content_hash() == sha256(path.read_bytes()).digest()
+    assert Files([same]).content_hash() == Files([path]).content_hash() != Files([other]).content_hash()
+    assert len({Files(files).content_hash() for files in ([path, other], [other, path], [path])}) == 3
+
+
+def test_a_fault_of_a_whole_file_is_the_same_under_another_name_of_the_file(tmp_path: Path) -> None:
+    """A load that is resumed from another folder must not take it for other content."""
+    error = rejection_of(write_csv(tmp_path / "prices.csv", []))
+    again = RowError("./prices.csv", error.line, error.column, error.value, error.reason)
+    other = RowError(error.file, error.line, error.column, error.value, "another reason")
+    assert Chunk.of_fault(error).content_hash == Chunk.of_fault(again).content_hash
+    assert Chunk.of_fault(error).content_hash != Chunk.of_fault(other).content_hash
+
+
+# --- what is on the disk -----------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"/none\.csv: No such file or directory$"):
+        Files([write_csv(tmp_path / "a.csv", []), tmp_path / "none.csv"])
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r": Is a directory$"):
+        Files([tmp_path])
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_csv(tmp_path / "prices.csv", make_rows(1))
+    forbid_reading(path, monkeypatch)
+    with pytest.raises(UsageError, match=r"/prices\.csv: Permission denied$"):
+        Files([path])
+
+
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match=r"/pipe: not a regular file; save it to one first$"):
+        Files([tmp_path / "pipe"])
+
+
+def test_a_file_named_twice_is_refused_by_whatever_names(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "prices.csv", make_rows(1))
+    (tmp_path / "again.csv").symlink_to(path)
+    for other in (path, tmp_path / "again.csv"):
+        with pytest.raises(UsageError, match=r"the file is named twice; its rows would count twice$"):
+            Files([path, other])
+
+
+def test_a_file_that_grows_while_it_is_read_is_rejected(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "prices.csv", make_rows(5))
+    chunks = Files([path]).chunks(2)
+    next(chunks)
+    with path.open("a") as stream:
+        stream.write("CNSGH,NLRTM,2021-01-01,7\n")
+    assert "changed while it was being loaded" in reason_at_the_end(chunks)
+
+
+def test_a_file_that_is_replaced_between_hash_and_reading_is_rejected(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "prices.csv", make_rows(5))
+    files = Files([path])
+    files.content_hash()
+    write_csv(tmp_path / "new.csv", make_rows(5, seed=2)).replace(path)
+    assert "changed while it was being loaded" in reason_at_the_end(files.chunks(2))
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "prices.csv", make_rows(5))
+    chunks = Files([path]).chunks(2)
+    next(chunks)
+    path.unlink()
+    assert len(list(chunks)) == 2
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_named(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "prices.csv", make_rows(5))
+    files = Files([path])
+    path.unlink()
+    with pytest.raises(UsageError, match=r"/prices\.csv: No such file or directory$"):
+        files.content_hash()
+    with pytest.raises(UsageError, match=r"/prices\.csv: No such file or directory$"):
+        next(files.chunks(2))
+
+
+def reason_at_the_end(chunks: Iterator[Chunk]) -> str:
+    with pytest.raises(FileRejected) as rejected:
+        list(chunks)
+    return rejected.value.error.reason
+
+
+def forbid_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read what it likes, so that for root the answer of the system is made up."""
+    path.chmod(0)
+    if os.geteuid() == 0:
+        real_open = Path.open
+
+        def denied(self: Path, mode: str) -> object:
+            if not stat.S_IMODE(self.stat().st_mode):
+                raise PermissionError(13, "Permission denied", str(self))
+            return real_open(self, mode)
+
+        monkeypatch.setattr(Path, "open", denied)
