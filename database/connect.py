@@ -96,6 +96,9 @@ def connection_parameters(application_name: str, environ: Mapping[str, str] = os
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(f"DATABASE_URL is not a PostgreSQL address: {first_line(error)}") from error
     parameters.setdefault("application_name", application_name)
+    if environ.get("PGHOST") and "PGSERVICE" not in environ and "service" not in parameters:
+        # libpq would find it by itself, but psycopg names the host in its errors only where it was given it.
+        parameters.setdefault("host", environ["PGHOST"])
     if "PGCONNECT_TIMEOUT" not in environ:
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
     for name, value in NOTICE_SILENCE.items():

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import psutil
 
 from local.postgres import free_port, is_alive
 from tests.postgres import connect_to
+from tests.waiting import TIMEOUT_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMEOUT_S = 30
 # A shell that is set up for some other system, which must not matter here.
 ELSEWHERE = {
     "PGHOST": "elsewhere.invalid",
@@ -134,10 +133,3 @@ def exported(home: Path) -> dict[str, str]:
 def query(variables: Mapping[str, str], question: str) -> list[tuple]:
     with connect_to(variables) as connection:
         return connection.execute(question.encode()).fetchall()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)

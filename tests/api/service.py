@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,8 +12,8 @@ import httpx
 
 from local.postgres import HOST, free_port
 from local.processes import ChildProcess
+from tests.waiting import TIMEOUT_S, wait_until
 
-TIMEOUT_S = 20
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "python:api.server", "api.wsgi:app"]
 # What would point the API, or gunicorn, at something else.
 ELSEWHERE = ("PG", "DATABASE_URL", "RATES_", "AWS_", "GUNICORN_", "WEB_CONCURRENCY", "API_", "PORT")
@@ -66,10 +65,3 @@ class Service:
         assert answer.headers["content-type"] == "application/json"
         assert answer.json().keys() == {"rates"}
         return answer.json()["rates"]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)

@@ -11,9 +11,10 @@ from psycopg import sql
 
 from database.migrate import migrate
 from local.postgres import PostgresServer, free_port
-from tests.api.service import Service, wait_until
+from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.postgres import PASSWORD, ROLES, Database
+from tests.waiting import wait_until
 
 QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=CNSGH&dest_code=DEHAM"
 DATABASE = "rates"

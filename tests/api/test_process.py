@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from local.postgres import HOST
-from tests.api.service import COMMAND, ELSEWHERE, TIMEOUT_S, Service, wait_until
+from tests.api.service import COMMAND, ELSEWHERE, Service
 from tests.postgres import Database
+from tests.waiting import TIMEOUT_S, wait_until
 
 QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=A&dest_code=B"
 SESSIONS = (

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 
-from database.connect import connection_parameters
+from database.connect import connect, connection_parameters
 from database.errors import ConfigurationError, DatabaseUnavailable
 
 NAMED = {"PGHOST": "db.example.com", "PGUSER": "rates_api", "PGDATABASE": "rates"}
@@ -124,3 +124,10 @@ def test_iam_without_credentials_may_go_well_later(aws: pytest.MonkeyPatch) -> N
     aws.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(DatabaseUnavailable, match="no IAM token could be made: Unable to locate credentials"):
         connection_parameters("rates-test", IAM)
+
+
+def test_a_host_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (NAMED | {"PGHOST": "nowhere.invalid"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DatabaseUnavailable, match=r"nowhere\.invalid"):
+        connect("rates-test")

@@ -18,8 +18,9 @@ from psycopg import sql
 import database.migrate
 from database.errors import DatabaseUnavailable
 from database.migrate import LOCK_KEY, MIGRATIONS, migrate
-from tests.database.waiting import TIMEOUT_S, wait_until, waiting_for_locks
+from tests.database.waiting import waiting_for_locks
 from tests.postgres import PASSWORD, Database
+from tests.waiting import TIMEOUT_S, wait_until
 
 SCRIPTS = sorted((MIGRATIONS / "versions").glob("*.py"))
 HEAD = SCRIPTS[-1].name[:4]

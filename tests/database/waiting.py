@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import LiteralString
 
 import psycopg
 
 from tests.postgres import Database
+from tests.waiting import wait_until
 
-TIMEOUT_S = 20
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 )
@@ -29,10 +27,3 @@ def begin_and_wait(database: Database, connection: psycopg.Connection, statement
 def waiting_for_locks(database: Database) -> int:
     """How many sessions of a database wait for a lock now."""
     return database.rows(WAITING)[0][0]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)

@@ -5,8 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 from local import LocalError
 from local.postgres import PostgresServer, free_port, installed_bin_dirs, is_alive
 from tests.postgres import connect_to
+from tests.waiting import wait_until
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "10"}
 PASSWORD = "correct horse"
@@ -56,13 +56,6 @@ def ask(server: PostgresServer, question: str) -> object:
     with connect(server) as connection:
         row = connection.execute(question.encode()).fetchone()
     return None if row is None else row[0]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("major", installed_bin_dirs())

@@ -17,7 +17,8 @@ import pytest
 from local.log import Log
 from local.postgres import free_port, is_alive
 from local.stack import SAME_CTRL_C_S
-from tests.stack import Run, environment, exported, local, query, wait_until
+from tests.stack import Run, environment, exported, local, query
+from tests.waiting import wait_until
 
 Starter = Callable[..., Run]
 

@@ -19,8 +19,9 @@ import pytest
 from local.postgres import PostgresServer
 from local.stack import SAMPLE
 from tests.postgres import clone
-from tests.stack import ROOT, Run, exported, query, wait_until
+from tests.stack import ROOT, Run, exported, query
 from tests.system.original import Original, Question, assert_equal, draw_questions, served_answers
+from tests.waiting import wait_until
 
 ROWS = 50_000
 LOADER = Path(sys.executable).with_name("loader")
@@ -150,11 +151,13 @@ def test_one_bad_row_in_the_middle_is_named_and_leaves_nothing_behind(
     assert told.stdout == ""
 
 
-def test_the_readmes_curl_line_is_answered(system: System) -> None:
+def test_the_readmes_curl_lines_are_answered_with_prices(system: System) -> None:
     readme = (ROOT / "README.md").read_text()
-    (line,) = [line for line in readme.splitlines() if line.startswith("curl 'http://127.0.0.1:8000/rates?")]
-    command = line.replace(":8000/", f":{system.run.port}/")
-    answer = subprocess.run(
-        ["sh", "-c", f"{command} --silent --noproxy '*'"], capture_output=True, text=True, check=True
-    )
-    assert [rate for rate in json.loads(answer.stdout)["rates"] if rate["price"]]
+    lines = [line for line in readme.splitlines() if line.startswith("curl 'http://127.0.0.1:8000/rates?")]
+    assert len(lines) == 2
+    for line in lines:
+        command = line.replace(":8000/", f":{system.run.port}/")
+        answer = subprocess.run(
+            ["sh", "-c", f"{command} --silent --noproxy '*'"], capture_output=True, text=True, check=True
+        )
+        assert [rate for rate in json.loads(answer.stdout)["rates"] if rate["price"]]
