@@ -115,10 +115,10 @@ def migrate(*, as_json: bool) -> None:
 @command
 @click.argument("dump", type=click.Path(path_type=Path))
 def import_(dump: Path, *, as_json: bool) -> None:
-    """Load a plain pg_dump: its regions and ports, and its prices as one batch."""
+    """Load a plain pg_dump, its prices as one batch."""
     try:
         source = Dump(dump)
-        result = load(source, Options(), places=source.places)
+        result = load(source, Options(), places=source.places, stop=set_by(signal.SIGTERM).is_set)
     except FileRejected as rejected:
         result = Result(None, "rejected", 0, 0, [rejected.error], 1)
     report(result, as_json=as_json)
@@ -139,8 +139,9 @@ def import_(dump: Path, *, as_json: bool) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
 def load_(files: tuple[Path, ...], *, as_json: bool, **options: Any) -> None:
-    """Load CSV files as one batch: all rows go in, or none and the reasons."""
-    report(load(Files(list(files)), Options(**options)), as_json=as_json)
+    """Load CSV files as one batch, whole or not at all."""
+    result = load(Files(list(files)), Options(**options), stop=set_by(signal.SIGTERM).is_set)
+    report(result, as_json=as_json)
 
 
 @command
@@ -183,12 +184,18 @@ def show(batch: str, *, as_json: bool) -> None:
 @command
 def work(*, as_json: bool) -> None:
     """Keep answers quick behind the loads, until SIGTERM or Ctrl-C."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by(signal.SIGTERM, signal.SIGINT)
     folded = run_worker(stop, say=lambda line: say(line, err=as_json))
     if as_json:
         print_json({"folded": folded})
+
+
+def set_by(*signals: signal.Signals) -> Event:
+    """An event that these signals set from now on, instead of ending the process."""
+    event = Event()
+    for number in signals:
+        signal.signal(number, lambda *_: event.set())
+    return event
 
 
 def report(result: Result, *, as_json: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from threading import Event, local
 from uuid import UUID
 
 import psycopg
@@ -66,7 +66,7 @@ class Progress:
     rows: int = 0
     error_count: int = 0
     first_errors: list[tuple[int, RowError]] = field(default_factory=list)  # with the number of their chunk
-    faulty: Event = field(default_factory=Event)
+    faulty: threading.Event = field(default_factory=threading.Event)
 
     def note(self, chunk_no: int, checked: CheckedChunk) -> None:
         self.rows += checked.row_count
@@ -105,7 +105,7 @@ def connection_a_thread() -> Generator[Callable[[], psycopg.Connection]]:
 
     Not a pool: that waits and tries again, and then no longer knows why there was no connection.
     """
-    own = local()
+    own = threading.local()
     with ExitStack() as opened:
 
         def own_connection() -> psycopg.Connection:

@@ -83,6 +83,22 @@ def test_a_load_killed_again_and_again_is_published_once(seed: int, ports: Datab
     assert [(number, rows) for number, _, rows in chunks] == [(n, CHUNK_ROWS) for n in range(300)]
 
 
+def test_sigterm_ends_a_load_between_two_chunks_and_says_how_it_goes_on(ports: Database, path: Path) -> None:
+    load = begin_load(ports, path, until_chunks=3)
+    load.terminate()
+    output, errors = load.communicate(timeout=TIMEOUT_S)
+    assert load.returncode == 130
+    assert errors == (
+        "loader: stopped between two chunks; what is in stays, the same load goes on from there\n"
+    )
+    assert output == f'{{"error":"{errors.removeprefix("loader: ").strip()}"}}\n'
+    assert_answers_are_what_was_published(ports)
+
+    assert json_of(run("load", path, *CUT, "--json", database=ports))["state"] == "published"
+
+    assert_answers_are_what_was_published(ports, ROWS)
+
+
 def test_a_load_killed_with_a_fault_in_it_is_rejected_when_it_goes_on(
     ports: Database, tmp_path: Path
 ) -> None:
