@@ -52,10 +52,10 @@ stacks: .venv/dev.stamp
 sample: .venv/local.stamp
 	$(BIN)/python -m local.sample --output local/sample.sql
 
-## images: builds both images with buildah, where there is no Docker engine
+## images: builds both images with buildah, where there is no Docker engine; RDS_CERTIFICATES=file without internet
 .PHONY: images
 images: .venv/dev.stamp
-	$(BIN)/python tests/images/build.py
+	$(BIN)/python tests/images/build.py $(if $(RDS_CERTIFICATES),--rds-certificates=$(RDS_CERTIFICATES))
 
 ## preview: what `pulumi up` would change; STACK=dev, staging or prod
 .PHONY: preview

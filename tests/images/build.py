@@ -1,10 +1,12 @@
 """Builds the images where there is no Docker engine and no image registry: with buildah, as root, on a base
 that debootstrap makes.
 
-`python tests/images/build.py` builds both; `test_images.py` does the same and runs them. Everything is kept
-under $RATES_IMAGE_CACHE (`.local/images` if not set), so a second build takes seconds.
+`python tests/images/build.py` builds both, with RDS's certificates from AWS or from the file that
+--rds-certificates names; `test_images.py` does the same and runs them. Everything is kept under
+$RATES_IMAGE_CACHE (`.local/images` if not set), so a second build takes seconds.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -32,7 +34,7 @@ class ImageBuilder:
 
     cache: Path
 
-    def build(self, part: str) -> str:
+    def build(self, part: str, rds_certificates: Path | None = None) -> str:
         """Builds the image of `api` or `loader` from the work tree; returns its name."""
         self.make_base()
         name = f"localhost/rates-{part}"
@@ -40,6 +42,11 @@ class ImageBuilder:
         # vfs copies the whole file system for each layer, so there keeping them costs more than it saves.
         options += [f"--layers={str(self.storage_driver() != 'vfs').lower()}"]
         options += [f"--file={REPOSITORY / part / 'Dockerfile'}", f"--tag={name}"]
+        if rds_certificates is not None:
+            in_context = REPOSITORY / ".local" / "rds.pem"
+            in_context.parent.mkdir(exist_ok=True)
+            in_context.write_bytes(rds_certificates.read_bytes())
+            options.append(f"--build-arg=RDS_CERTIFICATES={in_context.relative_to(REPOSITORY)}")
         self.buildah("build", *options, *self.registry_secrets(), str(REPOSITORY))
         return name
 
@@ -102,10 +109,13 @@ def run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Build both images with buildah.")
+    parser.add_argument("--rds-certificates", type=Path, help="a PEM file (fetched from AWS if not given)")
+    rds_certificates = parser.parse_args().rds_certificates
     builder = ImageBuilder(default_cache())
     try:
         for part in PARTS:
-            name = builder.build(part)
+            name = builder.build(part, rds_certificates)
             start = " ".join(builder.command("from", name))
             sys.stdout.write(f"built {name}; a container of it: BUILDAH_ISOLATION=chroot {start}\n")
     except BuildError as error:

@@ -19,9 +19,10 @@ import psutil
 import pytest
 
 from local import sample
-from local.postgres import free_port
+from local.postgres import PostgresServer, free_port, installed_bin_dirs
+from tests.images.authority import Authority
 from tests.images.build import PARTS, ImageBuilder, default_cache
-from tests.postgres import Database
+from tests.postgres import PASSWORD, Database
 
 pytestmark = pytest.mark.needs("buildah", "debootstrap", "root")
 
@@ -66,9 +67,15 @@ def builder() -> ImageBuilder:
 
 
 @pytest.fixture(scope="session")
-def images(builder: ImageBuilder) -> dict[str, str]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """What the images take for RDS's."""
+    return Authority(tmp_path_factory.mktemp("rds"))
+
+
+@pytest.fixture(scope="session")
+def images(builder: ImageBuilder, authority: Authority) -> dict[str, str]:
     """The images' names by part, just built."""
-    return {part: builder.build(part) for part in PARTS}
+    return {part: builder.build(part, authority.certificate) for part in PARTS}
 
 
 @pytest.fixture(scope="session")
@@ -247,6 +254,33 @@ def wait_until_live(client: httpx.Client, process: subprocess.Popen[bytes], log:
         except httpx.TransportError:
             time.sleep(0.05)
     pytest.fail(f"the API did not answer /health/live within {READY_TIMEOUT_S} s:\n{log.read_text()}")
+
+
+def test_an_image_holds_the_certificates_for_everyone_to_read(
+    container: Container, authority: Authority
+) -> None:
+    read = container.run("cat", "/etc/ssl/certs/rds.pem")
+    assert read.stdout == authority.certificate.read_text()
+
+
+@pytest.mark.needs("postgresql-15")  # the wheel's server speaks no TLS
+def test_an_image_trusts_a_database_by_the_certificates_it_was_built_with(
+    containers: dict[str, Container], authority: Authority, tmp_path: Path
+) -> None:
+    loader, bin_dir = containers["loader"], installed_bin_dirs()[15]
+    tls = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/etc/ssl/certs/rds.pem"}
+
+    def migrate(signed_by: Authority) -> subprocess.CompletedProcess[str]:
+        settings = {"fsync": "off"} | signed_by.server_settings("127.0.0.1")
+        with PostgresServer(tmp_path / "data", free_port(), PASSWORD, bin_dir, settings) as server:
+            return loader.run(*loader.entry("migrate"), env=server.environment() | tls)
+
+    trusted, refused = migrate(authority), migrate(Authority(tmp_path))
+
+    assert (trusted.returncode, trusted.stdout[:31]) == (0, "the schema went from nothing to"), trusted.stderr
+    assert refused.returncode == 3
+    assert "certificate verify failed" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def written_since_start(containers: dict[str, Container]) -> list[str]:
