@@ -151,6 +151,7 @@ def test_one_bad_row_in_the_middle_is_named_and_leaves_nothing_behind(
     assert told.stdout == ""
 
 
+@pytest.mark.needs("curl")
 def test_the_readmes_curl_lines_are_answered_with_prices(system: System) -> None:
     readme = (ROOT / "README.md").read_text()
     lines = [line for line in readme.splitlines() if line.startswith("curl 'http://127.0.0.1:8000/rates?")]
