@@ -6,9 +6,19 @@ Nothing here belongs to one stack: what differs stands in `Pulumi.<stack>.yaml`.
 import pulumi
 import pulumi_aws as aws
 
+from infra.api_service import ApiService
+from infra.cluster import Cluster
 from infra.database import Database
+from infra.fargate import Surroundings
+from infra.images import Images
+from infra.load_balancer import LoadBalancer
+from infra.loader_service import LoaderService
 from infra.network import Network
 from infra.settings import read_settings
+from infra.storage import BatchStorage
+
+# For a first look, on the sample's data.
+RATES_PATH = "/rates?date_from=2021-01-20&date_to=2021-01-31&orig_code=china_main&dest_code=northern_europe"
 
 project, stack = pulumi.get_project(), pulumi.get_stack()
 settings = read_settings(project, stack, pulumi.runtime.get_config_env())
@@ -30,7 +40,31 @@ network = Network(name, settings.network, settings.region, on_aws)
 database = Database(
     f"{name}-database", settings.database, network.vpc_id, network.isolated_subnet_ids, on_aws
 )
+storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
+images = Images(name, settings.images, on_aws)
+balancer = LoadBalancer(name, settings.production, network.vpc_id, network.public_subnet_ids, on_aws)
+cluster = Cluster(name, settings.region, on_aws)
+if settings.images.api and settings.images.loader:
+    around = Surroundings(
+        region=settings.region,
+        vpc_id=network.vpc_id,
+        subnet_ids=network.task_subnet_ids,
+        public_ip=network.tasks_need_public_ip,
+        cluster=cluster,
+        database=database,
+        migrations=settings.images.loader,
+        settings=settings.tasks,
+    )
+    ApiService(f"{name}-api", settings.images.api, settings.api, around, balancer, on_aws)
+    LoaderService(f"{name}-loader", settings.images.loader, settings.loader, around, storage, on_aws)
+    pulumi.export("services", "running")
+else:
+    pulumi.export(
+        "services", "none yet: push both images to the repositories, then set apiImage and loaderImage"
+    )
 
+pulumi.export("address", balancer.address)
+pulumi.export("curl", pulumi.Output.concat("curl '", balancer.address, RATES_PATH, "'"))
 pulumi.export("vpcId", network.vpc_id)
 pulumi.export("publicSubnetIds", network.public_subnet_ids)
 pulumi.export("taskSubnetIds", network.task_subnet_ids)
@@ -39,3 +73,8 @@ pulumi.export("databasePort", database.port)
 pulumi.export("databaseName", database.database_name)
 pulumi.export("databaseMasterSecretArn", database.master_secret_arn)
 pulumi.export("databaseClientSecurityGroupId", database.client_security_group_id)
+pulumi.export("batchBucket", storage.bucket_name)
+pulumi.export("batchQueueUrl", storage.queue_url)
+pulumi.export("batchDeadLetterQueueUrl", storage.dead_letter_queue_url)
+pulumi.export("apiRepositoryUrl", images.api_repository_url)
+pulumi.export("loaderRepositoryUrl", images.loader_repository_url)

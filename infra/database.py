@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from infra.keys import declare_key
 from infra.settings import DatabaseSettings, InstanceSize, ServerlessSize
 
 DATABASE_NAME = "rates"
@@ -19,8 +20,6 @@ CA_CERTIFICATE = "rds-ca-rsa2048-g1"
 # UTC; apart, as RDS wants them, and in Europe's night. RDS picks any hour where none is given.
 BACKUP_WINDOW = "01:00-02:00"
 MAINTENANCE_WINDOW = "sun:03:00-sun:04:00"
-# The least that AWS waits before it deletes a key.
-KEY_DELETION_DAYS = 7
 # The free tier of Performance Insights.
 INSIGHTS_DAYS = 7
 # AWS advises against it on servers that may have less.
@@ -37,6 +36,7 @@ END_IDLE_SESSIONS = {"idle_session_timeout": "60000"}  # ms
 class Server:
     """What an instance and a cluster have in common once they are declared."""
 
+    arn: pulumi.Output[str]
     host: pulumi.Output[str]
     resource_id: pulumi.Output[str]
     master_secret_arn: pulumi.Output[str]
@@ -45,14 +45,15 @@ class Server:
 class Database(pulumi.ComponentResource):
     """Reachable on `port` by what carries `client_security_group_id`, and by nothing else.
 
-    `resource_id` is what IAM policies call the database in `rds-db:connect`.
+    `pauses` says whether it sleeps while nobody asks; `key_arn` is the key of the master secret too.
     """
 
     host: pulumi.Output[str]
     port: int
     database_name: str
-    resource_id: pulumi.Output[str]
+    pauses: bool
     master_secret_arn: pulumi.Output[str]
+    key_arn: pulumi.Output[str]
     client_security_group_id: pulumi.Output[str]
 
     def __init__(
@@ -70,13 +71,11 @@ class Database(pulumi.ComponentResource):
         # For what data would be lost with: Pulumi deletes or replaces it only after `pulumi state unprotect`.
         self._data = pulumi.ResourceOptions(parent=self, protect=settings.production)
 
-        self._key = aws.kms.Key(
+        self._key = declare_key(
             name,
-            description=f"Data, backups and master secret of {name}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS,
+            f"Data, backups and master secret of {name}",
             # A snapshot that outlives the stack is worth nothing without its key.
-            opts=pulumi.ResourceOptions.merge(
+            pulumi.ResourceOptions.merge(
                 self._data, pulumi.ResourceOptions(retain_on_delete=settings.final_snapshot)
             ),
         )
@@ -94,9 +93,20 @@ class Database(pulumi.ComponentResource):
         self.host = server.host
         self.port = PORT
         self.database_name = DATABASE_NAME
-        self.resource_id = server.resource_id
+        self.pauses = isinstance(settings.size, ServerlessSize) and settings.size.pauses
         self.master_secret_arn = server.master_secret_arn
+        self.key_arn = self._key.arn
+        self._server = server
         self.register_outputs({"host": self.host, "clientSecurityGroupId": self.client_security_group_id})
+
+    def login_arn(self, user: str) -> pulumi.Output[str]:
+        """What IAM policies call a user of this database in `rds-db:connect`."""
+
+        def login(arn: str, resource_id: str) -> str:
+            _arn, partition, _rds, region, account, *_rest = arn.split(":")
+            return f"arn:{partition}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}"
+
+        return pulumi.Output.all(self._server.arn, self._server.resource_id).apply(lambda both: login(*both))
 
     def _declare_clients(self, vpc_id: pulumi.Input[str]) -> pulumi.Output[str]:
         """Rules are resources of their own: inline ones would undo those that other components add."""
@@ -167,6 +177,7 @@ class Database(pulumi.ComponentResource):
             opts=self._data,
         )
         return Server(
+            arn=instance.arn,
             host=instance.address,
             resource_id=instance.resource_id,
             master_secret_arn=instance.master_user_secrets[0].secret_arn,
@@ -230,6 +241,7 @@ class Database(pulumi.ComponentResource):
                 opts=self._data,
             )
         return Server(
+            arn=cluster.arn,
             host=cluster.endpoint,
             resource_id=cluster.cluster_resource_id,
             master_secret_arn=cluster.master_user_secrets[0].secret_arn,

@@ -12,6 +12,7 @@ import pulumi_awsx as awsx
 
 from infra.settings import Nat, NetworkSettings
 
+ANYWHERE = "0.0.0.0/0"
 NAT_STRATEGIES = {
     Nat.NONE: awsx.ec2.NatGatewayStrategy.NONE,
     Nat.SINGLE: awsx.ec2.NatGatewayStrategy.SINGLE,

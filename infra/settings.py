@@ -13,6 +13,19 @@ from enum import StrEnum
 import pulumi
 
 from infra.reader import Reader
+from infra.workload_settings import (
+    LOG_DAYS,
+    ApiSettings,
+    ImageSettings,
+    LoaderSettings,
+    StorageSettings,
+    TaskSettings,
+    read_api,
+    read_images,
+    read_loader,
+    read_storage,
+    read_tasks,
+)
 
 # A stack's name is part of physical names. RDS allows them lower-case letters, digits and single hyphens, and
 # 63 characters, of which `rates-`, `-database-1-` and the random end leave this many.
@@ -24,8 +37,6 @@ OWNER = re.compile(r"[\w.:/=+@ -]{1,64}", re.ASCII)
 VPC_PREFIXES = range(16, 23)
 # The upper end is the room in the layout of `network`.
 ZONES = range(2, 5)
-# Periods that CloudWatch Logs offers.
-LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 # The majors that migrations and queries are tried on. RDS has 18 since 18.1, Aurora since 18.3.
 POSTGRES_VERSION = re.compile(r"(15|16|17|18)(\.\d+)?")
 INSTANCE_CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9]+")
@@ -115,8 +126,14 @@ class DatabaseSettings:
 class Settings:
     region: str
     owner: str
+    production: bool
     network: NetworkSettings
     database: DatabaseSettings
+    storage: StorageSettings
+    images: ImageSettings
+    tasks: TaskSettings
+    api: ApiSettings
+    loader: LoaderSettings
 
 
 def read_settings(project: str, stack: str, config: Mapping[str, str]) -> Settings:
@@ -129,9 +146,19 @@ def read_settings(project: str, stack: str, config: Mapping[str, str]) -> Settin
     settings = Settings(
         region=aws.text("region", REGION, "an AWS region, such as eu-west-1"),
         owner=rates.text("owner", OWNER, "1 to 64 letters, digits, blanks and any of _.:/=+@-"),
+        production=production,
         network=read_network(rates, production),
         database=read_database(rates, production),
+        storage=read_storage(rates, production),
+        images=read_images(rates, production),
+        tasks=read_tasks(rates),
+        api=read_api(rates, production),
+        loader=read_loader(rates, production),
     )
+    size = settings.database.size
+    pauses = isinstance(size, ServerlessSize) and size.pauses and not production
+    reason = "databaseAcusMin is 0, and a loader that always runs would let the database never pause"
+    rates.demand("loaderTasksMin", not (pauses and settings.loader.size.tasks_min), reason)
     rates.demand("production", production or stack != "prod", "the stack named prod is production")
     faults = [*aws.faults.values(), *rates.faults.values(), *rates.unknown()]
     if not STACK_NAME.fullmatch(stack):

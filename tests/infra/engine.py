@@ -33,9 +33,13 @@ from pulumi.runtime.settings import set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
 with warnings.catch_warnings():
-    # Both load on first use, and then warn of functions that they deprecate and that nothing here calls.
+    # They load on first use, and then warn of what they deprecate and nothing here uses.
     warnings.simplefilter("ignore", DeprecationWarning)
     assert pulumi_aws.ec2.Vpc
+    assert pulumi_aws.s3.Bucket
+    assert pulumi_aws.lb.LoadBalancer
+    assert pulumi_aws.ecs.Service
+    assert pulumi_aws.cloudwatch.MetricAlarm
     assert pulumi_awsx.ec2.Vpc
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +55,13 @@ AURORA = {
     "databaseAcusMax": "4",
 }
 SHAPES = (*STACKS, "aurora")
+# What a deploy sets, and no stack's file: without images there are no services.
+REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+IMAGES = {
+    "apiImage": f"{REGISTRY}/rates-api@sha256:{'a' * 64}",
+    "loaderImage": f"{REGISTRY}/rates-loader@sha256:{'b' * 64}",
+}
+NO_IMAGES = dict.fromkeys(IMAGES, "")
 PACKAGES = {"aws": pulumi_aws, "awsx": pulumi_awsx}
 # Region and account of every ARN that the mocks make.
 PLACE = "mock-region-1:123456789012"
@@ -91,8 +102,9 @@ class Run:
         """By the end of the type, such as `rds/instance:Instance`."""
         return [resource for resource in self.resources if resource.type.endswith(f":{kind}")]
 
-    def one(self, kind: str) -> Resource:
-        (resource,) = self.all(kind)
+    def one(self, kind: str, name: str = "") -> Resource:
+        """The only one of its type, or of those the one whose name ends so."""
+        (resource,) = [resource for resource in self.all(kind) if resource.name.endswith(name)]
         return resource
 
     def named(self, urn: str) -> Resource:
@@ -107,8 +119,8 @@ def declared(shape: str) -> Run:
 
 
 def run_stack(stack: str, profile: str | None = None, changes: Mapping[str, str] | None = None) -> Run:
-    """Runs `infra/__main__.py`, configured by `Pulumi.<profile>.yaml`, or by the stack's own."""
-    return run_program(infra, Run(stack), stack_config(profile or stack, changes))
+    """Runs `infra/__main__.py`, configured by `Pulumi.<profile>.yaml`, or by the stack's own, as a deploy."""
+    return run_program(infra, Run(stack), stack_config(profile or stack, IMAGES | dict(changes or {})))
 
 
 def infra() -> None:
@@ -242,6 +254,14 @@ class AwsMocks(Mocks):
             case "aws:rds/cluster:Cluster":
                 own = {"endpoint": f"{args.name}.rds.example", "masterUserSecrets": secrets}
                 own |= {"clusterResourceId": "cluster-1"}
+            case "aws:sqs/queue:Queue":
+                own = {"url": f"https://sqs.example/{args.name}"}
+            case "aws:ecr/repository:Repository":
+                own = {"repositoryUrl": f"registry.example/{args.name}"}
+            case "aws:lb/loadBalancer:LoadBalancer":
+                own = {"dnsName": f"{args.name}.elb.example", "arnSuffix": f"app/{args.name}/1"}
+            case "aws:lb/targetGroup:TargetGroup":
+                own = {"arnSuffix": f"targetgroup/{args.name}/1"}
             case "aws:kms/key:Key":
                 own = {"keyId": f"key-of-{args.name}"}
             case _:
@@ -283,7 +303,9 @@ def arguments_of(kind: str) -> type | None:
     package, module, name = kind.split(":")
     if package not in PACKAGES:
         return None
-    return getattr(getattr(PACKAGES[package], module.partition("/")[0]), f"{name}Args")
+    types = getattr(PACKAGES[package], module.partition("/")[0])
+    # Where an input of another resource has the name already, the resource's own is another.
+    return getattr(types, f"{name}InitArgs", None) or getattr(types, f"{name}Args")
 
 
 def wrong_properties(value: Any, kind: Any, path: str = "") -> list[str]:

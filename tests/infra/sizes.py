@@ -3,6 +3,7 @@
 `python -m tests.infra.sizes` prints `docs/stacks.md`, where the table is kept.
 """
 
+import json
 from collections.abc import Callable
 
 from tests.infra.engine import STACKS, Run, declared
@@ -27,8 +28,26 @@ def task_subnets(run: Run) -> str:
 
 
 def flow_logs(run: Run) -> str:
-    logs = run.all("cloudwatch/logGroup:LogGroup")
-    return f"{logs[0].inputs['retentionInDays']:g} days" if logs else NO
+    return log_days(run, "-flow") if run.all("ec2/flowLog:FlowLog") else NO
+
+
+def log_days(run: Run, name: str) -> str:
+    return f"{run.one('cloudwatch/logGroup:LogGroup', name).inputs['retentionInDays']:g} days"
+
+
+def task(run: Run, service: str) -> str:
+    inputs = run.one("ecs/taskDefinition:TaskDefinition", service).inputs
+    return f"{int(inputs['cpu']) / 1024:g} vCPU, {int(inputs['memory']) / 1024:g} GiB"
+
+
+def tasks(run: Run, service: str) -> str:
+    inputs = run.one("appautoscaling/target:Target", service).inputs
+    return f"{inputs['minCapacity']:g} to {inputs['maxCapacity']:g}"
+
+
+def spot(run: Run, service: str) -> str:
+    (strategy,) = run.one("ecs/service:Service", service).inputs["capacityProviderStrategies"]
+    return yes_or_no(strategy["capacityProvider"] == "FARGATE_SPOT")
 
 
 def engine(run: Run) -> str:
@@ -65,6 +84,11 @@ def changes(run: Run) -> str:
     return "at once" if database(run)["applyImmediately"] else "in the weekly window"
 
 
+def images_kept(run: Run) -> str:
+    rules = json.loads(run.one("ecr/lifecyclePolicy:LifecyclePolicy", "-api").inputs["policy"])["rules"]
+    return str(rules[-1]["selection"]["countNumber"])
+
+
 def database(run: Run) -> dict:
     """The instance or the cluster."""
     (resource,) = run.all("rds/instance:Instance") + run.all("rds/cluster:Cluster")
@@ -72,7 +96,18 @@ def database(run: Run) -> dict:
 
 
 def is_protected(run: Run) -> str:
+    """The database, and the bucket of the batches."""
     return yes_or_no(any(resource.protect for resource in run.resources))
+
+
+def batches(run: Run) -> str:
+    (rule,) = [
+        rule
+        for rule in run.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration").inputs["rules"]
+        if "expiration" in rule
+    ]
+    days, versions = rule["expiration"]["days"], rule["noncurrentVersionExpiration"]["noncurrentDays"]
+    return f"{days:g} days, {versions:g} after deletion"
 
 
 def yes_or_no(value: bool) -> str:
@@ -90,12 +125,24 @@ ROWS: dict[str, Callable[[Run], str]] = {
     "Database storage": storage,
     "Backups kept": backups,
     "AWS refuses to delete the database": lambda run: yes_or_no(database(run)["deletionProtection"]),
-    "Pulumi refuses to delete the database": is_protected,
+    "Pulumi refuses to delete database and bucket": is_protected,
     "A deleted database leaves a snapshot": lambda run: yes_or_no(not database(run)["skipFinalSnapshot"]),
     "A deleted database leaves its backups": lambda run: yes_or_no(
         not database(run)["deleteAutomatedBackups"]
     ),
     "Changes that restart the database": changes,
+    "Batches kept": batches,
+    "Images kept": images_kept,
+    "API tasks": lambda run: tasks(run, "-api"),
+    "An API task": lambda run: task(run, "-api"),
+    "API on spare capacity": lambda run: spot(run, "-api"),
+    "Loader tasks": lambda run: tasks(run, "-loader"),
+    "A loader task": lambda run: task(run, "-loader"),
+    "Loader on spare capacity": lambda run: spot(run, "-loader"),
+    "Logs of the services": lambda run: log_days(run, "-api"),
+    "AWS refuses to delete the load balancer": lambda run: yes_or_no(
+        run.one("lb/loadBalancer:LoadBalancer").inputs["enableDeletionProtection"]
+    ),
 }
 
 

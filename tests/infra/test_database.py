@@ -10,6 +10,12 @@ def database(run: Run) -> Resource:
     return resource
 
 
+def rules(run: Run, kind: str, name: str) -> list[dict]:
+    """What gets into the groups of the database and of its clients, or out."""
+    groups = {f"{name}-id", f"{name}-clients-id"}
+    return [rule.inputs for rule in run.all(kind) if rule.inputs["securityGroupId"] in groups]
+
+
 def parameters(run: Run, kind: str) -> dict[str, str]:
     return {each["name"]: each["value"] for each in run.one(kind).inputs["parameters"]}
 
@@ -22,10 +28,10 @@ def test_only_what_carries_the_client_group_reaches_it_and_only_on_its_port(shap
 
     assert database(run).inputs["vpcSecurityGroupIds"] == [f"{name}-id"]
     assert database(run).inputs["port"] == 5432
-    assert [rule.inputs for rule in run.all("SecurityGroupIngressRule")] == [
+    assert rules(run, "SecurityGroupIngressRule", name) == [
         {"securityGroupId": f"{name}-id", "referencedSecurityGroupId": f"{name}-clients-id"} | tcp_5432
     ]
-    assert [rule.inputs for rule in run.all("SecurityGroupEgressRule")] == [
+    assert rules(run, "SecurityGroupEgressRule", name) == [
         {"securityGroupId": f"{name}-clients-id", "referencedSecurityGroupId": f"{name}-id"} | tcp_5432
     ]
     for group in run.all("SecurityGroup"):
@@ -46,7 +52,7 @@ def test_it_lies_in_subnets_without_a_way_out(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_data_backups_and_secret_are_encrypted_with_a_key_of_its_own_that_rotates(shape: str) -> None:
     run = declared(shape)
-    key, inputs = run.one("kms/key:Key"), database(run).inputs
+    key, inputs = run.one("kms/key:Key", "-database"), database(run).inputs
 
     assert key.inputs["enableKeyRotation"] is True
     assert inputs["storageEncrypted"] is True
@@ -111,7 +117,8 @@ def test_pulumi_protects_what_data_would_be_lost_with_in_production_only(stack: 
     run = declared(stack)
     protected = {resource.type for resource in run.resources if resource.protect}
 
-    assert protected == ({"aws:kms/key:Key", "aws:rds/instance:Instance"} if stack == "prod" else set())
+    expected = {"aws:kms/key:Key", "aws:rds/instance:Instance", "aws:s3/bucket:Bucket"}
+    assert protected == (expected if stack == "prod" else set())
 
 
 def test_pulumi_protects_every_server_of_a_cluster_in_production() -> None:
@@ -121,6 +128,7 @@ def test_pulumi_protects_every_server_of_a_cluster_in_production() -> None:
         "aws:kms/key:Key",
         "aws:rds/cluster:Cluster",
         "aws:rds/clusterInstance:ClusterInstance",
+        "aws:s3/bucket:Bucket",
     }
     assert [resource.name for resource in run.all("ClusterInstance") if not resource.protect] == []
 
@@ -135,7 +143,7 @@ def test_a_snapshot_that_outlives_the_database_keeps_its_key(changes: dict[str, 
     assert inputs.get("finalSnapshotIdentifier") == (
         "rates-dev-database-final-key-of-rates-dev-database" if kept == "true" else None
     )
-    assert run.one("kms/key:Key").retain_on_delete is (kept == "true")
+    assert run.one("kms/key:Key", "-database").retain_on_delete is (kept == "true")
     assert inputs["copyTagsToSnapshot"] is True
 
 

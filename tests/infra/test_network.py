@@ -106,11 +106,11 @@ def test_what_names_no_security_group_reaches_nothing(shape: str) -> None:
 
 def test_refused_connections_are_logged_for_as_long_as_the_stack_says() -> None:
     run = declared("prod")
-    logs, flow, role = run.one("LogGroup"), run.one("FlowLog"), run.one("iam/role:Role")
+    logs, flow, role = run.one("LogGroup", "-flow"), run.one("FlowLog"), run.one("iam/role:Role", "-flow")
 
     assert logs.inputs["retentionInDays"] == 30
     assert flow.inputs["vpcId"] == run.exports["vpcId"]
     assert flow.inputs["trafficType"] == "REJECT"
     assert {logs.urn, role.urn} <= set(flow.dependencies)
-    assert logs.urn in run.one("RolePolicy").dependencies
+    assert logs.urn in run.one("RolePolicy", "-flow").dependencies
     assert declared("dev").all("FlowLog") == []

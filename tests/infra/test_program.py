@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.infra.engine import (
+    IMAGES,
+    NO_IMAGES,
     PROJECT,
     ROOT,
     SECRET_ARN,
@@ -35,11 +37,12 @@ NAMES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_program_declares_a_network_and_a_database(shape: str) -> None:
+def test_the_program_declares_a_network_a_database_and_storage(shape: str) -> None:
     run = declared(shape)
 
     assert len(run.all("ec2:Vpc")) == 1
     assert len(run.all("rds/instance:Instance") + run.all("rds/cluster:Cluster")) == 1
+    assert len(run.all("s3/bucket:Bucket")) == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -48,8 +51,10 @@ def test_every_resource_belongs_to_a_component_under_the_stack(shape: str) -> No
 
     for resource in run.resources:
         parent = run.stack if "pulumi:pulumi:Stack::" in resource.parent else run.named(resource.parent).type
-        if resource.type.startswith((f"{PROJECT}:", "pulumi:providers:")):
+        if resource.type.startswith("pulumi:providers:"):
             assert parent == run.stack, resource.name
+        elif resource.type.startswith(f"{PROJECT}:"):
+            assert parent == run.stack or parent.startswith(f"{PROJECT}:"), resource.name
         else:
             assert parent.startswith(f"{PROJECT}:"), resource.name
 
@@ -100,10 +105,13 @@ def physical_names(run: Run) -> Iterator[tuple[str, str]]:
     for resource in run.resources:
         for key in NAMES & resource.inputs.keys():
             yield resource.type, resource.inputs[key]
+    for definition in run.all("TaskDefinition"):
+        yield definition.type, definition.inputs["family"]
 
 
 def test_nothing_is_tied_to_a_region_but_by_the_configuration() -> None:
-    config = stack_config("prod") | {"aws:region": "ap-southeast-2"}
+    images = {key: image.replace("eu-west-1", "ap-southeast-2") for key, image in IMAGES.items()}
+    config = stack_config("prod", images) | {"aws:region": "ap-southeast-2"}
     run = run_program(infra, Run("prod"), config)
 
     assert run.one("providers:aws").inputs["region"] == "ap-southeast-2"
@@ -129,7 +137,13 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
     zones = range(1, 4 if shape == "prod" else 3)
     tasks = "private" if shape in ("staging", "prod") else "public"
 
+    address = f"http://{name}.elb.example"
+
     assert run.exports == {
+        "address": address,
+        "curl": f"curl '{address}/rates?date_from=2021-01-20&date_to=2021-01-31"
+        "&orig_code=china_main&dest_code=northern_europe'",
+        "services": "running",
         "vpcId": f"{name}-vpc",
         "publicSubnetIds": [f"{name}-public-{zone}" for zone in zones],
         "taskSubnetIds": [f"{name}-{tasks}-{zone}" for zone in zones],
@@ -138,7 +152,30 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
         "databaseName": "rates",
         "databaseMasterSecretArn": SECRET_ARN,
         "databaseClientSecurityGroupId": f"{name}-database-clients-id",
+        "batchBucket": f"{name}-batches-id",
+        "batchQueueUrl": f"https://sqs.example/{name}-batches",
+        "batchDeadLetterQueueUrl": f"https://sqs.example/{name}-batches-dead",
+        "apiRepositoryUrl": f"registry.example/{name}-api",
+        "loaderRepositoryUrl": f"registry.example/{name}-loader",
     }
+
+
+def test_the_first_update_makes_all_but_the_services_and_says_what_is_missing() -> None:
+    first, deployed = run_stack("dev", changes=NO_IMAGES), declared("dev")
+
+    assert first.exports["services"].startswith("none yet: push both images")
+    assert first.exports.keys() == deployed.exports.keys()
+    assert [each.type for each in first.resources if "ecs/service" in each.type] == []
+    assert {each.urn for each in first.resources} < {each.urn for each in deployed.resources}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_key_rotates_and_can_be_had_back_for_a_week(shape: str) -> None:
+    keys = declared(shape).all("kms/key:Key")
+
+    assert len(keys) == 3
+    for key in keys:
+        assert (key.inputs["enableKeyRotation"], key.inputs["deletionWindowInDays"]) == (True, 7)
 
 
 def test_no_module_of_the_program_shadows_the_standard_library() -> None:
@@ -149,12 +186,16 @@ def test_no_module_of_the_program_shadows_the_standard_library() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_nothing_is_open_to_the_world(shape: str) -> None:
+def test_nothing_is_open_to_the_world_but_the_load_balancer(shape: str) -> None:
     run = declared(shape)
     rules = [resource for resource in run.resources if "IngressRule" in resource.type]
 
     assert rules
-    assert [rule.name for rule in rules if is_open(rule)] == []
+    (opened,) = [rule for rule in rules if is_open(rule)]
+    assert (opened.inputs["fromPort"], opened.inputs["toPort"]) == (80, 80)
+    assert [opened.inputs["securityGroupId"]] == run.one("lb/loadBalancer:LoadBalancer").inputs[
+        "securityGroups"
+    ]
     for group in run.all("SecurityGroup"):
         assert group.inputs.get("ingress", []) == [], group.name
     servers = run.all("rds/instance:Instance") + run.all("rds/clusterInstance:ClusterInstance")

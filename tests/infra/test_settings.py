@@ -16,7 +16,28 @@ from infra.settings import (
     SettingsError,
     read_settings,
 )
-from tests.infra.engine import AURORA, PROJECT, ROOT, STACKS, Run, infra, read_yaml, run_program, stack_config
+from infra.workload_settings import (
+    ApiSettings,
+    Architecture,
+    ImageSettings,
+    LoaderSettings,
+    ServiceSize,
+    StorageSettings,
+    TaskSettings,
+)
+from tests.infra.engine import (
+    AURORA,
+    IMAGES,
+    PROJECT,
+    REGISTRY,
+    ROOT,
+    STACKS,
+    Run,
+    infra,
+    read_yaml,
+    run_program,
+    stack_config,
+)
 
 KEYS = sorted(read_yaml("Pulumi.yaml")["config"])
 
@@ -52,6 +73,19 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
             apply_immediately=True,
             production=False,
         ),
+        production=False,
+        storage=StorageSettings(batch_days=30, version_days=7, production=False),
+        images=ImageSettings(api=None, loader=None, kept=20, production=False),
+        tasks=TaskSettings(architecture=Architecture.X86_64, log_days=7),
+        api=ApiSettings(
+            size=ServiceSize(cpu=256, memory_mib=512, tasks_min=1, tasks_max=2, spot=True),
+            processes=2,
+            requests_per_task=3000,
+        ),
+        loader=LoaderSettings(
+            size=ServiceSize(cpu=1024, memory_mib=2048, tasks_min=0, tasks_max=2, spot=True),
+            backlog_per_task=4,
+        ),
     )
 
 
@@ -82,10 +116,42 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "databaseDeletionProtection": "True",
         "databaseFinalSnapshot": "no",
         "databaseApplyImmediately": "",
+        "batchDays": "0",
+        "batchVersionDays": "-1",
+        "imagesKept": "5",
+        "cpuArchitecture": "arm64",
+        "logDays": "0",
+        "apiCpu": "300",
+        "apiMemoryMib": "511",
+        "apiTasksMin": "0",
+        "apiTasksMax": "501",
+        "apiSpot": "maybe",
+        "apiProcesses": "0",
+        "apiRequestsPerTask": "0",
+        "loaderCpu": "",
+        "loaderMemoryMib": "2 GiB",
+        "loaderTasksMin": "-1",
+        "loaderTasksMax": "0",
+        "loaderSpot": "",
+        "loaderBacklogPerTask": "0",
+        "apiImage": "rates-api:latest",
+        "loaderImage": f"{REGISTRY}/rates-loader:v1",
     }
     assert sorted(bad) == KEYS, "a key is missing here"
 
     assert faults("dev", **bad) == [
+        "rates:apiCpu is '300': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
+        "rates:apiImage is 'rates-api:latest': "
+        "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
+        "rates:apiMemoryMib is '511': allowed is 512 to 122880",
+        "rates:apiProcesses is '0': allowed is 1 to 64",
+        "rates:apiRequestsPerTask is '0': allowed is 1 to 1000000",
+        "rates:apiSpot is 'maybe': allowed is true or false",
+        "rates:apiTasksMax is '501': allowed is 1 to 500",
+        "rates:apiTasksMin is '0': allowed is 1 to 500",
+        "rates:batchDays is '0': allowed is 1 to 3650",
+        "rates:batchVersionDays is '-1': allowed is 1 to 3650",
+        "rates:cpuArchitecture is 'arm64': allowed is X86_64 or ARM64",
         "rates:databaseAcusMax is '257': allowed is 1 to 256",
         "rates:databaseAcusMin is '0.7': allowed is 0 to 256 in steps of 0.5",
         "rates:databaseApplyImmediately is '': allowed is true or false",
@@ -99,6 +165,16 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "rates:databaseStorageGibMax is 'lots': allowed is 20 to 65536",
         "rates:databaseVersion is '14': allowed is 15 to 18, alone or with a minor",
         "rates:flowLogDays is '8': allowed is 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
+        "rates:imagesKept is '5': allowed is 10 to 1000",
+        "rates:loaderBacklogPerTask is '0': allowed is 1 to 10000",
+        "rates:loaderCpu is '': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
+        f"rates:loaderImage is '{REGISTRY}/rates-loader:v1': "
+        "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
+        "rates:loaderMemoryMib is '2 GiB': allowed is 512 to 122880",
+        "rates:loaderSpot is '': allowed is true or false",
+        "rates:loaderTasksMax is '0': allowed is 1 to 500",
+        "rates:loaderTasksMin is '-1': allowed is 0 to 500",
+        "rates:logDays is '0': allowed is 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
         "rates:natGateways is 'two': allowed is none, single or per-zone",
         "rates:owner is '': allowed is 1 to 64 letters, digits, blanks and any of _.:/=+@-",
         "rates:production is 'yes': allowed is true or false",
@@ -209,6 +285,51 @@ def test_no_key_may_be_missing(key: str) -> None:
         ("dev", AURORA | {"databaseAcusMax": "0.5"}, "databaseAcusMax is '0.5': allowed is 1 to 256"),
         ("dev", AURORA | {"databaseAcusMin": "4.5"}, "databaseAcusMin is '4.5': databaseAcusMax is only 4"),
         ("dev", AURORA | {"databaseBackupDays": "0"}, "databaseBackupDays is '0': Aurora keeps at least 1"),
+        (
+            "dev",
+            {"apiMemoryMib": "4096"},
+            "apiMemoryMib is '4096': with apiCpu 256, allowed is 512, 1024 or 2048",
+        ),
+        (
+            "dev",
+            {"apiCpu": "1024", "apiMemoryMib": "2500"},
+            "apiMemoryMib is '2500': with apiCpu 1024, allowed is 2048 to 8192 in steps of 1024",
+        ),
+        (
+            "prod",
+            {"loaderTasksMin": "0"},
+            "loaderTasksMin is '0': "
+            "production needs 1 or more: from none, a batch waits minutes for its first task",
+        ),
+        (
+            "dev",
+            AURORA | {"loaderTasksMin": "1"},
+            "loaderTasksMin is '1': "
+            "databaseAcusMin is 0, and a loader that always runs would let the database never pause",
+        ),
+        ("dev", {"loaderTasksMin": "3"}, "loaderTasksMin is '3': loaderTasksMax is only 2"),
+        ("dev", {"apiTasksMin": "3"}, "apiTasksMin is '3': apiTasksMax is only 2"),
+        (
+            "prod",
+            {"apiTasksMin": "1"},
+            "apiTasksMin is '1': production needs 2 or more, to outlive a zone",
+        ),
+        (
+            "prod",
+            {"apiSpot": "true"},
+            "apiSpot is 'true': production takes none: "
+            "AWS takes Spot back when it likes, from all tasks at once",
+        ),
+        (
+            "dev",
+            {"apiImage": IMAGES["apiImage"]},
+            "loaderImage is '': apiImage is set, and needs its migrations",
+        ),
+        (
+            "dev",
+            {"loaderImage": IMAGES["loaderImage"]},
+            "apiImage is '': loaderImage is set, and they are deployed together",
+        ),
         (
             "dev",
             {"vpcCidr": "10.0.0.1/16"},

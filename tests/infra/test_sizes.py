@@ -17,10 +17,20 @@ EXPECTED = {
     "Database storage": ("20 GiB, grows to 50", "50 GiB, grows to 200", "400 GiB, grows to 2000"),
     "Backups kept": ("1 day", "7 days", "14 days"),
     "AWS refuses to delete the database": ("no", "no", "yes"),
-    "Pulumi refuses to delete the database": ("no", "no", "yes"),
+    "Pulumi refuses to delete database and bucket": ("no", "no", "yes"),
     "A deleted database leaves a snapshot": ("no", "yes", "yes"),
     "A deleted database leaves its backups": ("no", "no", "yes"),
     "Changes that restart the database": ("at once", "in the weekly window", "in the weekly window"),
+    "Batches kept": ("30 days, 7 after deletion", "30 days, 7 after deletion", "365 days, 30 after deletion"),
+    "Images kept": ("20", "20", "100"),
+    "API tasks": ("1 to 2", "2 to 4", "3 to 30"),
+    "An API task": ("0.25 vCPU, 0.5 GiB", "0.25 vCPU, 0.5 GiB", "1 vCPU, 2 GiB"),
+    "API on spare capacity": ("yes", "no", "no"),
+    "Loader tasks": ("0 to 2", "1 to 4", "2 to 50"),
+    "A loader task": ("1 vCPU, 2 GiB", "1 vCPU, 2 GiB", "2 vCPU, 4 GiB"),
+    "Loader on spare capacity": ("yes", "no", "no"),
+    "Logs of the services": ("7 days", "14 days", "90 days"),
+    "AWS refuses to delete the load balancer": ("no", "no", "yes"),
 }
 
 

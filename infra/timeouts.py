@@ -1,0 +1,39 @@
+"""Times that depend on each other, in seconds: their one home. `tests/infra/test_timeouts.py` holds them
+against each other and against what the images say.
+
+A request that is under way outlives its task's leaving: request <= deregistration, graceful < stop. A message
+outlives its chunk: chunk < visibility.
+"""
+
+# The most that AWS gives a task on Fargate between telling it to stop and killing it; on Spot, the notice.
+FARGATE_STOP_MAX_S = 120
+
+# A request that takes longer is lost when its task is replaced.
+REQUEST_S = 30
+# The load balancer lets a task that leaves end its requests for so long.
+DEREGISTRATION_S = 60
+# The load balancer closes a connection after this; before the API does (`keepalive`), or it would send a
+# request into a closed one.
+CONNECTION_IDLE_S = 60
+# The API goes on serving, since the load balancer learns of a task's end 3 to 5 s late.
+DRAIN_S = 5
+# The API is killed after this; longer than it takes itself (`graceful_timeout`).
+API_STOP_S = 90
+
+# A database fails over in 60 to 120 s. A task is replaced for not being ready only later: a new one could not
+# be ready either.
+FAILOVER_S = 120
+READY_INTERVAL_S = 15
+# The readiness check waits 2 s for a connection of the pool.
+READY_TIMEOUT_S = 5
+READY_FAILURES = 10
+# A first task migrates before it serves; until then nobody counts its health against it.
+START_S = 180
+
+# A chunk is one transaction, and meant to take seconds; the loader ends the one it has in hand.
+CHUNK_S = 60
+LOADER_STOP_S = FARGATE_STOP_MAX_S
+# A message that nobody deleted is handed out again after this; longer would only delay it after a crash.
+VISIBILITY_S = 300
+# The most that SQS lets a question wait for a message.
+LONG_POLL_S = 20

@@ -1,0 +1,182 @@
+"""What a stack may choose for batches, images and services; `settings` reads it with the rest."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from infra.reader import Reader, any_of
+
+# S3 itself takes any number of days.
+BATCH_DAYS = range(1, 3651)
+# A deploy goes back no further than images do. ECR takes 10,000 in a repository.
+IMAGES_KEPT = range(10, 1001)
+# By digest, which means one image for ever; a tag can come to mean another between two tasks.
+IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z]{2}(-[a-z]+)+-\d)\.amazonaws\.com"
+    r"/(?P<repository>[a-z0-9][a-z0-9._/-]*)@sha256:[0-9a-f]{64}"
+)
+# Periods that CloudWatch Logs offers.
+LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
+# What Fargate sells: 1024ths of a processor, and the MiB of memory that go with so many.
+FARGATE = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4097, 1024),
+    1024: range(2048, 8193, 1024),
+    2048: range(4096, 16385, 1024),
+    4096: range(8192, 30721, 1024),
+    8192: range(16384, 61441, 4096),
+    16384: range(32768, 122881, 8192),
+}
+MEMORY_MIB = range(512, 122881)
+TASKS = range(1, 501)
+TASKS_FROM_NONE = range(501)
+# ECS spreads them over the zones.
+PRODUCTION_TASKS_MIN = 2
+PROCESSES = range(1, 65)
+REQUESTS_PER_TASK = range(1, 1_000_001)
+BACKLOG_PER_TASK = range(1, 10_001)
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    batch_days: int
+    version_days: int  # of what was overwritten or deleted
+    production: bool
+
+
+def read_storage(reader: Reader, production: bool) -> StorageSettings:
+    return StorageSettings(
+        batch_days=reader.whole("batchDays", BATCH_DAYS),
+        version_days=reader.whole("batchVersionDays", BATCH_DAYS),
+        production=production,
+    )
+
+
+@dataclass(frozen=True)
+class Image:
+    """In ECR, by digest. It matches IMAGE; `read_image` refuses all else."""
+
+    reference: str
+
+    @property
+    def repository_arn(self) -> str:
+        """Another stack's repository is fine: copies need not have images of their own."""
+        match = IMAGE.fullmatch(self.reference)
+        if match is None:
+            raise AssertionError(self.reference)
+        return f"arn:aws:ecr:{match['region']}:{match['account']}:repository/{match['repository']}"
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """What runs, None until images have been pushed; and how many images each repository keeps."""
+
+    api: Image | None
+    loader: Image | None
+    kept: int
+    production: bool
+
+
+def read_images(reader: Reader, production: bool) -> ImageSettings:
+    api, loader = read_image(reader, "apiImage"), read_image(reader, "loaderImage")
+    reader.demand("apiImage", not loader or bool(api), "loaderImage is set, and they are deployed together")
+    reader.demand("loaderImage", not api or bool(loader), "apiImage is set, and needs its migrations")
+    return ImageSettings(
+        api=api, loader=loader, kept=reader.whole("imagesKept", IMAGES_KEPT), production=production
+    )
+
+
+def read_image(reader: Reader, key: str) -> Image | None:
+    """After a fault there is an image still, so that the other is not reported for it."""
+    reference = reader.text_if_set(key, IMAGE, "an image in ECR by its digest, …amazonaws.com/…@sha256:…")
+    return None if reference is None else Image(reference)
+
+
+class Architecture(StrEnum):
+    """As ECS names them. The images have to be built for it."""
+
+    X86_64 = "X86_64"
+    ARM64 = "ARM64"
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What holds for the tasks of every service."""
+
+    architecture: Architecture
+    log_days: int
+
+
+@dataclass(frozen=True)
+class ServiceSize:
+    """A task's size, and the range in which autoscaling chooses how many there are."""
+
+    cpu: int  # 1024 are one processor
+    memory_mib: int
+    tasks_min: int
+    tasks_max: int
+    spot: bool
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    size: ServiceSize
+    backlog_per_task: int  # messages
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    size: ServiceSize
+    processes: int
+    requests_per_task: int  # a minute
+
+
+def read_tasks(reader: Reader) -> TaskSettings:
+    return TaskSettings(
+        architecture=reader.choice("cpuArchitecture", Architecture),
+        log_days=reader.whole("logDays", LOG_DAYS),
+    )
+
+
+def read_api(reader: Reader, production: bool) -> ApiSettings:
+    api = ApiSettings(
+        size=read_service_size(reader, "api", TASKS),
+        processes=reader.whole("apiProcesses", PROCESSES),
+        requests_per_task=reader.whole("apiRequestsPerTask", REQUESTS_PER_TASK),
+    )
+    if production:
+        enough = api.size.tasks_min >= PRODUCTION_TASKS_MIN
+        reader.demand("apiTasksMin", enough, "production needs 2 or more, to outlive a zone")
+        reason = "production takes none: AWS takes Spot back when it likes, from all tasks at once"
+        reader.demand("apiSpot", not api.size.spot, reason)
+    return api
+
+
+def read_loader(reader: Reader, production: bool) -> LoaderSettings:
+    loader = LoaderSettings(
+        size=read_service_size(reader, "loader", TASKS_FROM_NONE),
+        backlog_per_task=reader.whole("loaderBacklogPerTask", BACKLOG_PER_TASK),
+    )
+    if production:
+        reason = "production needs 1 or more: from none, a batch waits minutes for its first task"
+        reader.demand("loaderTasksMin", loader.size.tasks_min >= 1, reason)
+    return loader
+
+
+def read_service_size(reader: Reader, service: str, tasks_min: range) -> ServiceSize:
+    size = ServiceSize(
+        cpu=reader.whole(f"{service}Cpu", tuple(FARGATE)),
+        memory_mib=reader.whole(f"{service}MemoryMib", MEMORY_MIB),
+        tasks_min=reader.whole(f"{service}TasksMin", tasks_min),
+        tasks_max=reader.whole(f"{service}TasksMax", TASKS),
+        spot=reader.flag(f"{service}Spot"),
+    )
+    if size.cpu:
+        sold = FARGATE[size.cpu]
+        steps = f" in steps of {sold.step}" if isinstance(sold, range) else ""
+        reason = f"with {service}Cpu {size.cpu}, allowed is {any_of(sold)}{steps}"
+        reader.demand(f"{service}MemoryMib", size.memory_mib in sold, reason)
+    if f"{service}TasksMax" not in reader.faults:
+        enough = size.tasks_min <= size.tasks_max
+        reader.demand(f"{service}TasksMin", enough, f"{service}TasksMax is only {size.tasks_max}")
+    return size

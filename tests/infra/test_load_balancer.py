@@ -1,0 +1,72 @@
+"""The load balancer: one open port, times that fit the API's, and an address that stays."""
+
+import re
+
+import pytest
+
+from infra import timeouts
+from infra.load_balancer import API_PORT, HEALTH_PATH
+from tests.infra.engine import NO_IMAGES, ROOT, SHAPES, declared, run_stack
+
+BALANCER = "lb/loadBalancer:LoadBalancer"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_is_the_way_in_and_as_careful_as_aws_lets_it_be(shape: str) -> None:
+    run = declared(shape)
+    inputs = run.one(BALANCER).inputs
+
+    assert inputs["internal"] is False
+    assert inputs["subnets"] == run.exports["publicSubnetIds"]
+    assert inputs["dropInvalidHeaderFields"] is True
+    assert inputs["idleTimeout"] == timeouts.CONNECTION_IDLE_S
+    assert inputs["enableDeletionProtection"] is (shape == "prod")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_requests_go_to_tasks_that_would_answer_them(shape: str) -> None:
+    run = declared(shape)
+    targets, listener = run.one("lb/targetGroup:TargetGroup"), run.one("lb/listener:Listener")
+
+    assert listener.inputs["port"] == 80
+    assert listener.inputs["defaultActions"] == [
+        {
+            "type": "forward",
+            "targetGroupArn": run.one("ecs/service:Service", "-api").inputs["loadBalancers"][0][
+                "targetGroupArn"
+            ],
+        }
+    ]
+    assert (targets.inputs["targetType"], targets.inputs["port"]) == ("ip", API_PORT)
+    assert targets.inputs["deregistrationDelay"] == timeouts.DEREGISTRATION_S
+    assert targets.inputs["healthCheck"] == {
+        "path": "/health/ready",
+        "matcher": "200",
+        "interval": timeouts.READY_INTERVAL_S,
+        "timeout": timeouts.READY_TIMEOUT_S,
+        "healthyThreshold": 2,
+        "unhealthyThreshold": timeouts.READY_FAILURES,
+    }
+
+
+def test_the_api_listens_and_tells_its_health_where_the_load_balancer_asks() -> None:
+    dockerfile = (ROOT / "api/Dockerfile").read_text()
+
+    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == [str(API_PORT)]
+    assert f'"{HEALTH_PATH}"' in (ROOT / "api/app.py").read_text()
+
+
+def test_names_are_short_enough_for_a_stack_of_any_name() -> None:
+    """AWS takes 32 characters, and Pulumi would make more of the stack's."""
+    run = run_stack("d" * 32, "dev")
+
+    for resource in (run.one(BALANCER), run.one("lb/targetGroup:TargetGroup")):
+        assert len(resource.inputs["namePrefix"]) <= 6
+        assert "name" not in resource.inputs
+
+
+def test_the_address_is_there_before_the_service_and_stays_without_it() -> None:
+    with_service, without = declared("dev"), run_stack("dev", changes=NO_IMAGES)
+
+    assert without.one(BALANCER) == with_service.one(BALANCER)
+    assert without.exports["address"] == with_service.exports["address"]

@@ -1,0 +1,53 @@
+"""Times that depend on each other hold against each other, and against what the images really say."""
+
+import runpy
+
+import pytest
+
+from api.store import WAIT_S
+from infra import timeouts
+from tests.infra.engine import ROOT, SHAPES, declared
+
+
+@pytest.fixture(scope="module")
+def server() -> dict:
+    """gunicorn's configuration as the API's container reads it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DATABASE_URL", "PGSERVICE", "RATES_DB_AUTH", "PORT", "API_DRAIN_S"):
+            patch.delenv(name, raising=False)
+        for name in ("PGHOST", "PGUSER", "PGDATABASE"):
+            patch.setenv(name, "here")
+        return runpy.run_path(str(ROOT / "api/server.py"))
+
+
+def test_a_request_under_way_outlives_its_tasks_leaving(server: dict) -> None:
+    assert server["timeout"] == timeouts.REQUEST_S
+    assert timeouts.REQUEST_S <= timeouts.DEREGISTRATION_S
+    assert server["graceful_timeout"] >= timeouts.DRAIN_S + timeouts.REQUEST_S
+    assert server["graceful_timeout"] < timeouts.API_STOP_S <= timeouts.FARGATE_STOP_MAX_S
+
+
+def test_the_load_balancer_closes_an_idle_connection_before_the_api_does(server: dict) -> None:
+    assert server["keepalive"] > timeouts.CONNECTION_IDLE_S
+    assert timeouts.REQUEST_S < timeouts.CONNECTION_IDLE_S
+
+
+def test_the_image_drains_as_long_as_the_task() -> None:
+    assert f"API_DRAIN_S={timeouts.DRAIN_S} " in (ROOT / "api/Dockerfile").read_text()
+
+
+def test_a_failover_of_the_database_replaces_no_task() -> None:
+    assert timeouts.READY_INTERVAL_S * timeouts.READY_FAILURES > timeouts.FAILOVER_S
+    assert WAIT_S < timeouts.READY_TIMEOUT_S < timeouts.READY_INTERVAL_S
+
+
+def test_a_chunk_ends_before_its_task_is_killed_and_before_its_message_is_handed_out_again() -> None:
+    assert timeouts.CHUNK_S < timeouts.LOADER_STOP_S <= timeouts.FARGATE_STOP_MAX_S
+    assert timeouts.LOADER_STOP_S < timeouts.VISIBILITY_S
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_queues_hand_a_message_out_again_after_the_time_that_stands_here(shape: str) -> None:
+    queues = declared(shape).all("sqs/queue:Queue")
+
+    assert {queue.inputs["visibilityTimeoutSeconds"] for queue in queues} == {timeouts.VISIBILITY_S}
