@@ -62,8 +62,11 @@ def as_loader(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
 # --- what needs more than Python ---------------------------------------------------------------------------
 
 NOT_RUN = pytest.StashKey[list[str]]()
-# REFERENCE_DUMP, set to nothing, says that there is none: it is not public.
-DECLARED_ABSENT = ["reference"] if os.environ.get("REFERENCE_DUMP") == "" else None
+# What a complete run may lack since it says so: RATES_TESTS_ABSENT lists it, and REFERENCE_DUMP, set to
+# nothing, says that there is no reference dump, which is not public.
+DECLARED_ABSENT = {*os.environ.get("RATES_TESTS_ABSENT", "").split()}
+if os.environ.get("REFERENCE_DUMP") == "":
+    DECLARED_ABSENT.add("reference")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Takes out, by name, what cannot run here; in a complete run it stays in and fails."""
     lacking = {item: missing_parts(item) for item in items}
-    out = [item for item in items if lacking[item] and (not COMPLETE or lacking[item] == DECLARED_ABSENT)]
+    out = [item for item in items if lacking[item] and (not COMPLETE or {*lacking[item]} <= DECLARED_ABSENT)]
     config.stash[NOT_RUN] += [f"{item.nodeid} (needs {', '.join(lacking[item])})" for item in out]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]

@@ -32,7 +32,7 @@ def run_pytest(folder: Path, test: str, **variables: str) -> tuple[int, str]:
     file.write_text(test)
     command = [sys.executable, "-m", "pytest", f"--config-file={ROOT / 'pyproject.toml'}"]
     command += [f"--rootdir={folder}", "-p", "tests.conftest", "-p", "no:cacheprovider", str(file)]
-    mine = ("RATES_TESTS_COMPLETE", "REFERENCE_DUMP")
+    mine = ("RATES_TESTS_COMPLETE", "RATES_TESTS_ABSENT", "REFERENCE_DUMP")
     environment = {name: value for name, value in os.environ.items() if name not in mine}
     done = subprocess.run(
         command, cwd=ROOT, env=environment | variables, capture_output=True, text=True, check=False
@@ -56,11 +56,17 @@ def test_a_complete_run_fails_for_a_test_that_lacks_its_part(tmp_path: Path, par
     assert "1 passed, 1 error" in output
 
 
-def test_a_complete_run_may_say_that_there_is_no_reference_dump(tmp_path: Path) -> None:
-    declared = {"RATES_TESTS_COMPLETE": "1", "REFERENCE_DUMP": ""}
-    status, output = run_pytest(tmp_path, LACKING.format(part="reference"), **declared)
+@pytest.mark.parametrize(
+    ("part", "declared"),
+    [
+        ("reference", {"REFERENCE_DUMP": ""}),
+        ("no-such-program", {"RATES_TESTS_ABSENT": "other no-such-program"}),
+    ],
+)
+def test_a_complete_run_may_say_what_it_lacks(tmp_path: Path, part: str, declared: dict[str, str]) -> None:
+    status, output = run_pytest(tmp_path, LACKING.format(part=part), RATES_TESTS_COMPLETE="1", **declared)
     assert status == 0
-    assert "test_that_needs_it (needs reference)" in output
+    assert f"test_that_needs_it (needs {part})" in output
 
 
 def test_a_skipped_test_fails_a_complete_run_only(tmp_path: Path) -> None:

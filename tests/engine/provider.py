@@ -1,0 +1,130 @@
+"""The plugin that stands for `aws` and `awsx`: it creates nothing, and gives outputs like AWS's.
+
+The outputs are those of the mock engine, tests/infra/engine.py. When a preview would create something, what
+only AWS could know of it is unknown. Names and arguments of methods are the engine's.
+"""
+# ruff: noqa: ARG002, N802
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
+from pulumi.provider.provider import ConstructResult, InvokeResult, Provider
+from pulumi.provider.server import ProviderServicer
+from pulumi.runtime import proto
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+from pulumi.runtime.rpc import UNKNOWN
+
+from tests.engine.vpc import Vpc
+from tests.infra.engine import AwsMocks, arguments_of, wrong_properties
+
+# What AWS cannot change on what is there, of what holds data or traffic: a change makes a new one.
+FIXED = {
+    "aws:rds/instance:Instance": {"dbName", "kmsKeyId", "storageEncrypted", "username"},
+    "aws:rds/cluster:Cluster": {"databaseName", "kmsKeyId", "masterUsername", "storageEncrypted"},
+    "aws:rds/subnetGroup:SubnetGroup": {"name"},
+    "aws:rds/parameterGroup:ParameterGroup": {"family", "name"},
+    "aws:rds/clusterParameterGroup:ClusterParameterGroup": {"family", "name"},
+    "aws:ec2/vpc:Vpc": {"cidrBlock"},
+    "aws:ec2/subnet:Subnet": {"availabilityZone", "cidrBlock", "vpcId"},
+    "aws:ec2/securityGroup:SecurityGroup": {"description", "name", "vpcId"},
+    "aws:s3/bucket:Bucket": {"bucket"},
+    "aws:sqs/queue:Queue": {"fifoQueue", "name"},
+    "aws:lb/loadBalancer:LoadBalancer": {"internal", "loadBalancerType", "name"},
+    "aws:ecs/cluster:Cluster": {"name"},
+    "aws:ecr/repository:Repository": {"name"},
+}
+
+
+class MockedProvider(Provider):
+    """Answers to functions, and what `awsx` makes of several resources."""
+
+    def invoke(self, token: str, args: Mapping[str, Any]) -> InvokeResult:
+        outputs, _ = AwsMocks().call(MockCallArgs(token, dict(args), provider=""))
+        return InvokeResult(outputs)
+
+    def construct(self, name: str, resource_type: str, inputs: Any, options: Any = None) -> ConstructResult:
+        if resource_type != "awsx:ec2:Vpc":
+            raise NotImplementedError(f"the tests' plugin does not make {resource_type}")
+        vpc = Vpc(name, inputs, options)
+        return ConstructResult(vpc.urn, vpc.outputs)
+
+
+class FakeAwsx(ProviderServicer):
+    """What a provider needs besides what Pulumi's own servicer has for components."""
+
+    async def CheckConfig(self, request: proto.CheckRequest, context: Any) -> proto.CheckResponse:
+        return proto.CheckResponse(inputs=request.news)
+
+    async def DiffConfig(self, request: proto.DiffRequest, context: Any) -> proto.DiffResponse:
+        return difference(request, set())
+
+
+class FakeAws(FakeAwsx):
+    async def Configure(self, request: Any, context: Any) -> proto.ConfigureResponse:
+        """Secrets come as plain values, and the engine marks them again."""
+        return proto.ConfigureResponse(supportsPreview=True)
+
+    async def Check(self, request: proto.CheckRequest, context: Any) -> proto.CheckResponse:
+        faults = wrong_properties(MessageToDict(request.news), arguments_of(request.type))
+        return proto.CheckResponse(
+            inputs=request.news, failures=[proto.CheckFailure(reason=fault) for fault in faults]
+        )
+
+    async def Diff(self, request: proto.DiffRequest, context: Any) -> proto.DiffResponse:
+        return difference(request, FIXED.get(request.type, set()))
+
+    async def Create(self, request: proto.CreateRequest, context: Any) -> proto.CreateResponse:
+        inputs = MessageToDict(request.properties)
+        args = MockResourceArgs(request.type, request.name, inputs, provider="", resource_id="")
+        own_id, outputs = AwsMocks().new_resource(args)
+        if request.preview:
+            return proto.CreateResponse(properties=dict.fromkeys(outputs, UNKNOWN) | inputs)
+        return proto.CreateResponse(id=own_id or "", properties=outputs)
+
+    async def Update(self, request: proto.UpdateRequest, context: Any) -> proto.UpdateResponse:
+        """What AWS has given stays, and so does whatever depends on that."""
+        return proto.UpdateResponse(properties=MessageToDict(request.olds) | MessageToDict(request.news))
+
+    async def Read(self, request: proto.ReadRequest, context: Any) -> proto.ReadResponse:
+        return proto.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+
+    async def Delete(self, request: proto.DeleteRequest, context: Any) -> Any:
+        return empty_pb2.Empty()  # ty: ignore[missing-attribute]
+
+
+def difference(request: proto.DiffRequest, fixed: set[str]) -> proto.DiffResponse:
+    old, new = MessageToDict(request.old_inputs), MessageToDict(request.news)
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return proto.DiffResponse(
+        changes=proto.DiffResponse.DIFF_SOME if changed else proto.DiffResponse.DIFF_NONE,
+        diffs=changed,
+        replaces=[key for key in changed if key in fixed],
+    )
+
+
+async def serve(name: str, version: str, engine: str) -> None:
+    server = grpc.aio.server()
+    servicer = FakeAwsx if name == "awsx" else FakeAws
+    proto.add_ResourceProviderServicer_to_server(servicer(MockedProvider(version), [], engine), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    parent = os.getppid()
+    while await server.wait_for_termination(timeout=1) and os.getppid() == parent:
+        pass
+
+
+def main(name: str, version: str) -> None:
+    """Started by the engine with its address; answers with the port."""
+    with suppress(KeyboardInterrupt):  # as in `language.py`
+        asyncio.run(serve(name, version, sys.argv[-1]))

@@ -1,0 +1,78 @@
+"""A stack of the project on the real `pulumi` command, without AWS, the internet or anyone's account.
+
+In a folder of its own it has the stack files (Pulumi writes into them), the program and its environment as
+they are, the state as a file, and as installed plugins the tests' own for each that the program requires.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.engine.language import required_plugins
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = Path(sys.prefix)
+
+
+class Stack:
+    """Made, but empty. What there is of it is in the folder, so deleting that undoes everything."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._project, home, state, self._on_path = (
+            folder / each for each in ("project", "home", "state", "bin")
+        )
+        for each in (self._project, home, state, self._on_path):
+            each.mkdir(parents=True)
+        for path in ROOT.glob("Pulumi*.yaml"):
+            shutil.copy(path, self._project)
+        (self._project / "infra").symlink_to(ROOT / "infra")
+        (self._project / ".venv").symlink_to(ENVIRONMENT)
+        for plugin, version in required_plugins(ENVIRONMENT):
+            write_executable(
+                home / "plugins" / f"resource-{plugin}-v{version}" / f"pulumi-resource-{plugin}",
+                f"from tests.engine.provider import main; main({plugin!r}, {version!r})",
+            )
+        # A released Pulumi brings its own language host, one that is built from the Go module does not.
+        if not shutil.which("pulumi-language-python"):
+            language = self._on_path / "pulumi-language-python"
+            write_executable(language, "from tests.engine.language import main; main()")
+        self._settings = {
+            "PULUMI_HOME": str(home),
+            "PULUMI_BACKEND_URL": state.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+        self.pulumi("stack", "init").check_returncode()
+
+    def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end, whatever that is; what it says is in the answer."""
+        return self._run(arguments, capture_output=True)
+
+    def show(self, *arguments: str) -> int:
+        """Runs a command on the terminal. Returns its exit code."""
+        return self._run(arguments).returncode
+
+    def _run(self, arguments: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
+        # Nothing of whoever runs this: no credentials, no backend, no passphrase.
+        ours = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
+        return subprocess.run(
+            ["pulumi", "--non-interactive", *arguments, "--stack", self._name],
+            cwd=self._project,
+            env=ours | self._settings | {"PATH": f"{self._on_path}{os.pathsep}{os.environ['PATH']}"},
+            text=True,
+            check=False,
+            **options,
+        )
+
+
+def write_executable(path: Path, source: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!{sys.executable}\nimport sys; sys.path.insert(0, {str(ROOT)!r})\n{source}\n")
+    path.chmod(0o755)

@@ -1,0 +1,162 @@
+"""The program on Pulumi's real engine: the `pulumi` command, the project's files, and the life of each stack.
+
+Where AWS would answer, the plugin of these tests does: `provider.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.stack import ROOT, Stack
+from tests.infra.engine import IMAGES, STACKS, run_stack
+
+pytestmark = pytest.mark.needs("pulumi")
+
+BringUp = Callable[[str], Stack]
+
+POLICY_PACK = """
+from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
+
+
+def check(args, report):
+    if args.resource_type == "aws:kms/key:Key" and args.props["deletionWindowInDays"] < 30:
+        report("a deleted key stays for 30 days")
+
+
+PolicyPack("keys", [ResourceValidationPolicy("keys-stay", "Keys stay", check, EnforcementLevel.MANDATORY)])
+"""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> BringUp:
+    """A stack that is up. Tests share it, and leave it as it is."""
+
+    @cache
+    def bring_up(name: str) -> Stack:
+        stack = deployed(tmp_path_factory.mktemp("up") / name, name)
+        succeed(stack, "up", "--yes")
+        return stack
+
+    return bring_up
+
+
+def deployed(folder: Path, name: str) -> Stack:
+    """A stack with the settings of a deploy, which names the images that run."""
+    stack = Stack(folder, name)
+    succeed(stack, "config", "set-all", *(f"--plaintext={key}={value}" for key, value in IMAGES.items()))
+    return stack
+
+
+def succeed(stack: Stack, *command: str) -> str:
+    ended = stack.pulumi(*command)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def refused(stack: Stack, *command: str) -> str:
+    ended = stack.pulumi(*command)
+    assert ended.returncode != 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def state(stack: Stack) -> list[dict[str, Any]]:
+    return json.loads(succeed(stack, "stack", "export"))["deployment"].get("resources", [])
+
+
+def operations(stack: Stack) -> dict[str, str]:
+    """What a preview would do, by type; a resource that stays as it is has no entry."""
+    steps = json.loads(succeed(stack, "preview", "--json"))["steps"]
+    return {
+        step["urn"].split("::")[2].rpartition("$")[2]: step["op"] for step in steps if step["op"] != "same"
+    }
+
+
+def test_a_preview_of_a_stack_that_exists_nowhere_lists_what_would_be_created() -> None:
+    command = [sys.executable, "-m", "tests.engine", "dev", "preview", "--diff", "--color", "never"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "+ aws:rds/instance:Instance: (create)" in ended.stdout
+    assert 'instanceClass                     : "db.t4g.micro"' in ended.stdout
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_the_engine_holds_what_the_mock_engine_saw_declared(name: str, up: BringUp) -> None:
+    held = {
+        (resource["type"], resource["urn"].rpartition("::")[2])
+        for resource in state(up(name))
+        # The mock engine looks into no component of awsx, and has stack and default providers apart.
+        if "$awsx:ec2:Vpc$" not in resource["urn"]
+        and resource["type"] != "pulumi:pulumi:Stack"
+        and "::default" not in resource["urn"]
+    }
+    assert held == {(resource.type, resource.name) for resource in run_stack(name).resources}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_what_is_up_exports_all_that_it_promises(name: str, up: BringUp) -> None:
+    outputs = json.loads(succeed(up(name), "stack", "output", "--json", "--show-secrets"))
+    assert outputs.keys() == run_stack(name).exports.keys()
+    assert all(outputs.values())
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_second_preview_finds_nothing_to_change(name: str, up: BringUp) -> None:
+    succeed(up(name), "preview", "--expect-no-changes")
+
+
+def test_a_destroy_of_prod_is_refused_before_anything_is_gone(up: BringUp) -> None:
+    stack = up("prod")
+    before = state(stack)
+    assert "because it is protected" in refused(stack, "destroy", "--yes")
+    assert state(stack) == before
+    assert "aws:rds/instance:Instance" in {each["type"] for each in before if each.get("protect")}
+
+
+def test_another_size_changes_the_database_alone_and_dev_is_destroyed_to_the_last_resource(
+    tmp_path: Path,
+) -> None:
+    stack = deployed(tmp_path / "dev", "dev")
+    succeed(stack, "up", "--yes", "--skip-preview")
+    succeed(stack, "config", "set", "databaseInstanceClass", "db.t4g.large")
+    assert operations(stack) == {"aws:rds/instance:Instance": "update"}
+    succeed(stack, "config", "set", "vpcCidr", "10.9.0.0/16")
+    assert operations(stack)["aws:ec2/vpc:Vpc"] == "replace"
+    succeed(stack, "destroy", "--yes", "--skip-preview")
+    assert state(stack) == []
+
+
+def test_bad_settings_are_named_all_at_once_and_without_a_traceback(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "dev", "dev")
+    for setting in (("zones", "7"), ("natGateway", "single"), ("databaseInstanceClass", "large")):
+        succeed(stack, "config", "set", *setting)
+    said = refused(stack, "preview")
+    assert "the configuration of stack dev cannot be used:" in said
+    assert "rates:zones is '7': allowed is 2 to 4" in said
+    assert "rates:databaseInstanceClass is 'large'" in said
+    assert "rates:natGateway is not a setting; did you mean natGateways?" in said
+    assert "Traceback" not in said
+
+
+def test_a_setting_of_a_wrong_type_is_refused_by_pulumi_itself(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "dev", "dev")
+    succeed(stack, "config", "set", "databaseMultiAz", "maybe")
+    assert "configuration key 'databaseMultiAz' must be of type 'boolean'" in refused(stack, "preview")
+
+
+def test_a_policy_pack_stops_a_preview(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "PulumiPolicy.yaml").write_text(
+        f"runtime:\n  name: python\n  options:\n    virtualenv: {sys.prefix}\n"
+    )
+    (pack / "__main__.py").write_text(POLICY_PACK)
+    said = refused(Stack(tmp_path / "dev", "dev"), "preview", "--policy-pack", str(pack))
+    assert "a deleted key stays for 30 days" in said
