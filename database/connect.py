@@ -43,7 +43,7 @@ def connect(application_name: str, *, autocommit: bool = False) -> psycopg.Conne
 
 
 def make_pool(
-    application_name: str, *, size_max: int, size_min: int = 0, wait_s: float = POOL_WAIT_S
+    application_name: str, *, size_max: int, wait_s: float = POOL_WAIT_S
 ) -> psycopg_pool.ConnectionPool:
     """A closed pool of at most `size_max` connections, checked when handed out; open it after a fork.
 
@@ -61,7 +61,7 @@ def make_pool(
 
     pool = psycopg_pool.ConnectionPool(
         kwargs=partial(connection_parameters, application_name),
-        min_size=size_min,
+        min_size=0,  # so that a database may pause while nobody asks
         max_size=size_max,
         timeout=wait_s,
         # Attempts go on as long as somebody waits for one. The pool's own 5 minutes let the pauses between

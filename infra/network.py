@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 
+from infra.policies import allow, document, trust
 from infra.settings import Nat, NetworkSettings
 
 ANYWHERE = "0.0.0.0/0"
@@ -107,38 +108,17 @@ class Network(pulumi.ComponentResource):
         logs = aws.cloudwatch.LogGroup(f"{name}-flow", retention_in_days=days, opts=self._inside)
         role = aws.iam.Role(
             f"{name}-flow",
-            assume_role_policy=pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "vpc-flow-logs.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                        }
-                    ],
-                }
-            ),
+            assume_role_policy=trust("vpc-flow-logs.amazonaws.com"),
             opts=self._inside,
         )
         aws.iam.RolePolicy(
             f"{name}-flow",
             role=role.id,
-            policy=pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Action": [
-                                "logs:CreateLogStream",
-                                "logs:DescribeLogStreams",
-                                "logs:PutLogEvents",
-                            ],
-                            "Resource": pulumi.Output.concat(logs.arn, ":*"),
-                        }
-                    ],
-                }
+            policy=document(
+                allow(
+                    ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+                    pulumi.Output.concat(logs.arn, ":*"),
+                )
             ),
             opts=self._inside,
         )

@@ -15,18 +15,20 @@ BATCHES_SHOWN = 100
 
 def newest_batches(connection: psycopg.Connection) -> list[dict[str, Any]]:
     """The newest BATCHES_SHOWN batches, newest first, with the keys of the contract's batch."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query("loader", "batches"), {"limit": BATCHES_SHOWN}).fetchall()
-    return [as_batch(row) for row in rows]
+    return [as_batch(row) for row in read_batches(connection, name=None)]
 
 
 def one_batch(connection: psycopg.Connection, name: str) -> dict[str, Any] | None:
     """The batch with this id or key, with its first faults; None where there is none."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(query("loader", "batch"), {"name": name}).fetchone()
-    if row is None:
+    rows = read_batches(connection, name=name)
+    if not rows:
         return None
-    return {**as_batch(row), "errors": first_errors(connection, row["batch_no"])}
+    return {**as_batch(rows[0]), "errors": first_errors(connection, rows[0]["batch_no"])}
+
+
+def read_batches(connection: psycopg.Connection, *, name: str | None) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query("loader", "batches"), {"name": name, "limit": BATCHES_SHOWN}).fetchall()
 
 
 def as_batch(row: dict[str, Any]) -> dict[str, Any]:

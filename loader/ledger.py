@@ -107,7 +107,8 @@ def write_chunk(
             return
         ledger_row = {**key, **counts, "content_hash": chunk.content_hash}
         if connection.execute(query("loader", "record_chunk"), ledger_row).fetchone() is None:
-            refuse_other_content(batch, chunk_no, chunk, done_chunks(connection, batch)[chunk_no][0])
+            for (content_hash,) in connection.execute(query("loader", "chunk_hash"), key):
+                refuse_other_content(batch, chunk_no, chunk, content_hash)
             return
         if checked.error_count:
             record_errors(connection, key, checked.errors)
