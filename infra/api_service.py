@@ -1,13 +1,13 @@
 """The API: tasks behind the load balancer, as many as requests and CPU ask for."""
 
 import pulumi
-import pulumi_aws as aws
 from pulumi_aws import appautoscaling as scaling
 
 from infra import timeouts
 from infra.containers import Program
 from infra.fargate import Behind, FargateService, Surroundings, Task
 from infra.load_balancer import API_PORT, LoadBalancer
+from infra.security_groups import let_through
 from infra.workload_settings import ApiSettings, Image
 
 # Whom the migrations make for it: reads what answers are made of, and nothing else.
@@ -71,29 +71,15 @@ class ApiService(pulumi.ComponentResource):
             Behind(balancer.target_group_arn, balancer.listener, timeouts.START_S),
             self._inside,
         )
-        self._open_to_the_load_balancer()
+        let_through(
+            f"{name}-from-balancer",
+            balancer.security_group_id,
+            self._service.security_group_id,
+            API_PORT,
+            self._inside,
+        )
         self._scale()
         self.register_outputs({})
-
-    def _open_to_the_load_balancer(self) -> None:
-        aws.vpc.SecurityGroupIngressRule(
-            f"{self._base}-from-balancer",
-            security_group_id=self._service.security_group_id,
-            referenced_security_group_id=self._balancer.security_group_id,
-            ip_protocol="tcp",
-            from_port=API_PORT,
-            to_port=API_PORT,
-            opts=self._inside,
-        )
-        aws.vpc.SecurityGroupEgressRule(
-            f"{self._base}-from-balancer",
-            security_group_id=self._balancer.security_group_id,
-            referenced_security_group_id=self._service.security_group_id,
-            ip_protocol="tcp",
-            from_port=API_PORT,
-            to_port=API_PORT,
-            opts=self._inside,
-        )
 
     def _scale(self) -> None:
         """Each policy asks for a number of tasks; the higher one counts."""

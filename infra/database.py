@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.keys import declare_key
+from infra.security_groups import let_through
 from infra.settings import DatabaseSettings, InstanceSize, ServerlessSize
 
 DATABASE_NAME = "rates"
@@ -109,31 +110,13 @@ class Database(pulumi.ComponentResource):
         return pulumi.Output.all(self._server.arn, self._server.resource_id).apply(lambda both: login(*both))
 
     def _declare_clients(self, vpc_id: pulumi.Input[str]) -> pulumi.Output[str]:
-        """Rules are resources of their own: inline ones would undo those that other components add."""
         clients = aws.ec2.SecurityGroup(
             f"{self._base}-clients",
             description="Whatever carries this group may connect to the database",
             vpc_id=vpc_id,
             opts=self._inside,
         )
-        aws.vpc.SecurityGroupIngressRule(
-            f"{self._base}-from-clients",
-            security_group_id=self._security_group.id,
-            referenced_security_group_id=clients.id,
-            ip_protocol="tcp",
-            from_port=PORT,
-            to_port=PORT,
-            opts=self._inside,
-        )
-        aws.vpc.SecurityGroupEgressRule(
-            f"{self._base}-clients-out",
-            security_group_id=clients.id,
-            referenced_security_group_id=self._security_group.id,
-            ip_protocol="tcp",
-            from_port=PORT,
-            to_port=PORT,
-            opts=self._inside,
-        )
+        let_through(f"{self._base}-from-clients", clients.id, self._security_group.id, PORT, self._inside)
         return clients.id
 
     def _declare_instance(self, size: InstanceSize) -> Server:
