@@ -45,7 +45,7 @@ schema: .venv/dev.stamp
 ## stacks: writes docs/stacks.md anew from what the program declares
 .PHONY: stacks
 stacks: .venv/dev.stamp
-	$(BIN)/python -m tests.infra.sizes > docs/stacks.md
+	$(BIN)/python -m stacks.sizes > docs/stacks.md
 
 ## sample: writes local/sample.sql anew
 .PHONY: sample

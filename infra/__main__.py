@@ -14,7 +14,7 @@ from infra.images import Images
 from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
 from infra.network import Network
-from infra.settings import read_settings
+from infra.settings.stack import read_settings
 from infra.storage import BatchStorage
 
 # For a first look, on the sample's data.

@@ -8,7 +8,8 @@ from infra.containers import Program
 from infra.fargate import Behind, FargateService, Surroundings, Task
 from infra.load_balancer import API_PORT, LoadBalancer
 from infra.security_groups import let_through
-from infra.workload_settings import ApiSettings, Image
+from infra.settings.images import Image
+from infra.settings.services import ApiSettings
 
 # Whom the migrations make for it: reads what answers are made of, and nothing else.
 USER = "rates_api"
@@ -55,6 +56,7 @@ class ApiService(pulumi.ComponentResource):
             image=image,
             user=USER,
             stop_s=timeouts.API_STOP_S,
+            reads_only=True,
             environment={
                 "API_DRAIN_S": str(timeouts.DRAIN_S),
                 "PORT": str(API_PORT),

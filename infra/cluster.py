@@ -3,8 +3,8 @@
 import pulumi
 import pulumi_aws as aws
 
+from infra.iam import account_of
 from infra.keys import declare_key, let_service_use
-from infra.policies import account_of
 
 # What CloudWatch Logs does with a key, spelt out.
 LOGS_KEY_ACTIONS = [

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 
 from infra.database import Database
-from infra.workload_settings import Image
+from infra.settings.images import Image
 
 # User and group that the images make.
 USER = "10001:10001"
@@ -28,6 +28,7 @@ class Program:
     image: Image
     user: str
     stop_s: int
+    reads_only: bool = False
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     port: int | None = None
     health_check: Mapping[str, Any] | None = None
@@ -40,6 +41,7 @@ class Log:
 
 
 def program_container(program: Program, database: Database, log: Log) -> dict[str, Any]:
+    host = database.reader_host if program.reads_only else database.host
     environment = {
         "AWS_DEFAULT_REGION": log.region,
         "PGUSER": program.user,
@@ -49,7 +51,7 @@ def program_container(program: Program, database: Database, log: Log) -> dict[st
         **closed(program.name, program.image, log),
         "essential": True,
         "dependsOn": [{"containerName": MIGRATION, "condition": "SUCCESS"}],
-        "environment": variables({**reach(database), **environment, **program.environment}),
+        "environment": variables({**reach(database, host), **environment, **program.environment}),
         "stopTimeout": program.stop_s,
     }
     if program.port:
@@ -66,7 +68,7 @@ def migration_container(image: Image, database: Database, log: Log) -> dict[str,
         **closed(MIGRATION, image, log),
         "essential": False,
         "command": ["migrate"],
-        "environment": variables(reach(database)),
+        "environment": variables(reach(database, database.host)),
         # `arn:key::` is one key of the secret, in its newest version.
         "secrets": [
             {"name": name, "valueFrom": pulumi.Output.concat(database.master_secret_arn, f":{key}::")}
@@ -94,10 +96,10 @@ def closed(name: str, image: Image, log: Log) -> dict[str, Any]:
     }
 
 
-def reach(database: Database) -> dict[str, pulumi.Input[str]]:
+def reach(database: Database, host: pulumi.Output[str]) -> dict[str, pulumi.Input[str]]:
     return {
         "PGDATABASE": database.database_name,
-        "PGHOST": database.host,
+        "PGHOST": host,
         "PGPORT": str(database.port),
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": CERTIFICATES,

@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from infra.keys import declare_key
 from infra.security_groups import let_through
-from infra.settings import DatabaseSettings, InstanceSize, ServerlessSize
+from infra.settings.database import DatabaseSettings, InstanceSize, ServerlessSize
 
 DATABASE_NAME = "rates"
 MASTER_USER = "rates_owner"
@@ -37,8 +37,10 @@ END_IDLE_SESSIONS = {"idle_session_timeout": "60000"}  # ms
 class Server:
     """What an instance and a cluster have in common once they are declared."""
 
+    identifier: pulumi.Output[str]
     arn: pulumi.Output[str]
     host: pulumi.Output[str]
+    reader_host: pulumi.Output[str]
     resource_id: pulumi.Output[str]
     master_secret_arn: pulumi.Output[str]
 
@@ -46,11 +48,16 @@ class Server:
 class Database(pulumi.ComponentResource):
     """Reachable on `port` by what carries `client_security_group_id`, and by nothing else.
 
+    Its names are fixed, so that its logs can be declared before it; a change that would replace it fails.
+    `reader_host` is where to read only: the readers of a cluster that has some, and otherwise `host`.
     `pauses` says whether it sleeps while nobody asks; `key_arn` is the key of the master secret too.
     """
 
     host: pulumi.Output[str]
+    reader_host: pulumi.Output[str]
     port: int
+    identifier: pulumi.Output[str]
+    arn: pulumi.Output[str]
     database_name: str
     pauses: bool
     master_secret_arn: pulumi.Output[str]
@@ -91,10 +98,13 @@ class Database(pulumi.ComponentResource):
             case ServerlessSize() as size:
                 server = self._declare_cluster(size)
 
+        self.identifier = server.identifier
+        self.arn = server.arn
         self.host = server.host
+        self.reader_host = server.reader_host
         self.port = PORT
         self.database_name = DATABASE_NAME
-        self.pauses = isinstance(settings.size, ServerlessSize) and settings.size.pauses
+        self.pauses = settings.pauses
         self.master_secret_arn = server.master_secret_arn
         self.key_arn = self._key.arn
         self._server = server
@@ -123,6 +133,7 @@ class Database(pulumi.ComponentResource):
         settings = self._settings
         instance = aws.rds.Instance(
             self._base,
+            identifier=self._base,
             engine=settings.engine,
             engine_version=settings.version,
             auto_minor_version_upgrade=settings.follows_minors,
@@ -160,8 +171,10 @@ class Database(pulumi.ComponentResource):
             opts=self._data,
         )
         return Server(
+            identifier=instance.identifier,
             arn=instance.arn,
             host=instance.address,
+            reader_host=instance.address,
             resource_id=instance.resource_id,
             master_secret_arn=instance.master_user_secrets[0].secret_arn,
         )
@@ -170,6 +183,7 @@ class Database(pulumi.ComponentResource):
         settings = self._settings
         cluster = aws.rds.Cluster(
             self._base,
+            cluster_identifier=self._base,
             engine=settings.engine,
             engine_mode="provisioned",  # which Serverless v2 is too; `serverless` is the end-of-life v1
             engine_version=settings.version,
@@ -205,9 +219,10 @@ class Database(pulumi.ComponentResource):
         parameter_group_name = self._parameter_group(LOGGING | (END_IDLE_SESSIONS if size.pauses else {}))
         insights = size.acus_min >= INSIGHTS_ACUS_MIN
         # Numbered, since writer and reader swap roles in a failover. Aurora spreads them over the zones.
-        for number in range(1, 3 if settings.multi_az else 2):
+        for number in range(1, settings.readers + 2):
             aws.rds.ClusterInstance(
                 f"{self._base}-{number}",
+                identifier=f"{self._base}-{number}",
                 cluster_identifier=cluster.id,
                 engine=aws.rds.EngineType.AURORA_POSTGRESQL,
                 engine_version=cluster.engine_version,
@@ -224,8 +239,10 @@ class Database(pulumi.ComponentResource):
                 opts=self._data,
             )
         return Server(
+            identifier=cluster.cluster_identifier,
             arn=cluster.arn,
             host=cluster.endpoint,
+            reader_host=cluster.reader_endpoint if settings.readers else cluster.endpoint,
             resource_id=cluster.cluster_resource_id,
             master_secret_arn=cluster.master_user_secrets[0].secret_arn,
         )

@@ -12,10 +12,11 @@ import pulumi_aws as aws
 from infra.cluster import Cluster
 from infra.containers import Log, Program, migration_container, program_container
 from infra.database import Database
+from infra.iam import Statement
 from infra.network import ANYWHERE
-from infra.policies import Statement
+from infra.settings.images import Image
+from infra.settings.services import ServiceSize, TaskSettings
 from infra.task_roles import declare_role, to_log_in, to_start_it
-from infra.workload_settings import Image, ServiceSize, TaskSettings
 
 HTTPS_PORT = 443
 

@@ -9,7 +9,7 @@ import json
 import pulumi
 import pulumi_aws as aws
 
-from infra.workload_settings import ImageSettings
+from infra.settings.images import ImageSettings
 
 # Images that nobody can name any more; a push that failed half-way leaves some.
 UNTAGGED_DAYS = 7

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.policies import account_of, allow_service, document
+from infra.iam import account_of, allow_service, document
 
 # The least that AWS waits before it deletes a key.
 DELETION_DAYS = 7

@@ -11,9 +11,10 @@ from pulumi_aws.appautoscaling import PolicyStepScalingPolicyConfigurationStepAd
 from infra import timeouts
 from infra.containers import Program
 from infra.fargate import FargateService, Surroundings, Task
-from infra.policies import Statement, allow
+from infra.iam import Statement, allow
+from infra.settings.images import Image
+from infra.settings.services import LoaderSettings
 from infra.storage import PREFIX, BatchStorage
-from infra.workload_settings import Image, LoaderSettings
 
 # Whom the migrations make for it: writes batches, and changes no schema.
 USER = "rates_loader"

@@ -10,8 +10,8 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 
-from infra.policies import allow, document, trust
-from infra.settings import Nat, NetworkSettings
+from infra.iam import allow, document, trust
+from infra.settings.network import Nat, NetworkSettings
 
 ANYWHERE = "0.0.0.0/0"
 NAT_STRATEGIES = {

@@ -7,9 +7,10 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import timeouts
+from infra.buckets import close_bucket, declare_closed_bucket
+from infra.iam import account_of, allow_service, document, only_over_tls
 from infra.keys import declare_key, let_service_use
-from infra.policies import account_of, allow_service, document, only_over_tls
-from infra.workload_settings import StorageSettings
+from infra.settings.storage import StorageSettings
 
 # Where batches lie in the bucket. The same on a laptop: `local/object_storage.py`.
 PREFIX = "batches/"
@@ -49,8 +50,10 @@ class BatchStorage(pulumi.ComponentResource):
         )
 
         self._key = declare_key(name, f"Objects and messages of {name}", self._data)
-        self._bucket = aws.s3.Bucket(name, force_destroy=not settings.production, opts=self._data)
-        self._encrypt_and_close_bucket()
+        self._bucket = declare_closed_bucket(
+            name, self._key.arn, self._data, self._inside, force_destroy=not settings.production
+        )
+        close_bucket(name, self._bucket, self._inside)
         self._keep_versions_for_a_while(settings)
         # S3 writes into an encrypted queue only where it may use the key.
         key_policy = let_service_use(
@@ -74,48 +77,6 @@ class BatchStorage(pulumi.ComponentResource):
         self.dead_letter_queue_url = self._dead_letters.url
         self.key_arn = self._key.arn
         self.register_outputs({"bucketName": self.bucket_name, "queueUrl": self.queue_url})
-
-    def _encrypt_and_close_bucket(self) -> None:
-        by_default = aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-            sse_algorithm="aws:kms", kms_master_key_id=self._key.arn
-        )
-        aws.s3.BucketServerSideEncryptionConfiguration(
-            self._base,
-            bucket=self._bucket.id,
-            rules=[
-                aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
-                    apply_server_side_encryption_by_default=by_default,
-                    # One question to KMS for many objects, which costs a hundredth.
-                    bucket_key_enabled=True,
-                )
-            ],
-            opts=self._inside,
-        )
-        # No access lists: rights come from policies alone.
-        aws.s3.BucketOwnershipControls(
-            self._base,
-            bucket=self._bucket.id,
-            rule=aws.s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
-            opts=self._inside,
-        )
-        closed = aws.s3.BucketPublicAccessBlock(
-            self._base,
-            bucket=self._bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=self._inside,
-        )
-        aws.s3.BucketPolicy(
-            self._base,
-            bucket=self._bucket.id,
-            policy=document(
-                only_over_tls("s3:*", [self._bucket.arn, pulumi.Output.concat(self._bucket.arn, "/*")])
-            ),
-            # S3 refuses two changes of a bucket's access at once.
-            opts=pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(depends_on=[closed])),
-        )
 
     def _keep_versions_for_a_while(self, settings: StorageSettings) -> None:
         """The database has what was loaded; objects are there to load it again."""

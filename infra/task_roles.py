@@ -7,7 +7,7 @@ import pulumi_aws as aws
 
 from infra.cluster import Cluster
 from infra.database import Database
-from infra.policies import Statement, account_of, allow, document, trust
+from infra.iam import Statement, account_of, allow, document, trust
 
 
 def declare_role(

@@ -1,6 +1,6 @@
 """The plugin that stands for `aws` and `awsx`: it creates nothing, and gives outputs like AWS's.
 
-The outputs are those of the mock engine, tests/infra/engine.py. When a preview would create something, what
+The outputs are those of the mock engine, stacks/mock_engine.py. When a preview would create something, what
 only AWS could know of it is unknown. Names and arguments of methods are the engine's.
 """
 # ruff: noqa: ARG002, N802
@@ -23,8 +23,8 @@ from pulumi.runtime import proto
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 from pulumi.runtime.rpc import UNKNOWN
 
+from stacks.mock_engine import AwsMocks, arguments_of, wrong_properties
 from tests.engine.vpc import Vpc
-from tests.infra.engine import AwsMocks, arguments_of, wrong_properties
 
 # What AWS cannot change on what is there, of what holds data or traffic: a change makes a new one.
 FIXED = {

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from stacks.mock_engine import IMAGES, STACKS, run_stack
 from tests.engine.stack import ROOT, Stack
-from tests.infra.engine import IMAGES, STACKS, run_stack
 
 pytestmark = pytest.mark.needs("pulumi")
 

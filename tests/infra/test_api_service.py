@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra import timeouts
-from tests.infra.engine import ROOT, SHAPES, Run, declared, run_stack
+from stacks.mock_engine import ROOT, SHAPES, Run, declared, run_stack
 
 
 def api(run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.infra.engine import IMAGES, Run, declared, run_stack
+from stacks.mock_engine import IMAGES, Run, declared, run_stack
 
 
 def touched(before: Run, after: Run) -> set[str]:

@@ -1,8 +1,10 @@
 """The database: closed, encrypted, without a password that anyone knows, and kept where the stack says so."""
 
+import json
+
 import pytest
 
-from tests.infra.engine import AURORA, PLACE, SHAPES, STACKS, Resource, Run, declared, run_stack
+from stacks.mock_engine import AURORA, PLACE, SHAPES, STACKS, Resource, Run, declared, run_stack
 
 
 def database(run: Run) -> Resource:
@@ -122,7 +124,7 @@ def test_pulumi_protects_what_data_would_be_lost_with_in_production_only(stack: 
 
 
 def test_pulumi_protects_every_server_of_a_cluster_in_production() -> None:
-    run = run_stack("prod", changes=AURORA | {"databaseAcusMin": "2"})
+    run = run_stack("prod", changes=AURORA | {"databaseAcusMin": "2", "databaseReaders": "1"})
 
     assert {resource.type for resource in run.resources if resource.protect} == {
         "aws:kms/key:Key",
@@ -200,10 +202,27 @@ def test_a_cluster_that_does_not_pause_leaves_idle_sessions_alone_and_is_watched
     assert run.one("ClusterInstance").inputs["performanceInsightsEnabled"] is True
 
 
-def test_a_second_zone_gives_an_aurora_cluster_a_second_server() -> None:
-    run = run_stack("dev", changes=AURORA | {"databaseMultiAz": "true"})
+def test_a_cluster_has_its_readers_and_the_api_reads_from_them_but_nothing_is_written_there() -> None:
+    run = run_stack("dev", changes=AURORA | {"databaseReaders": "2"})
 
     assert [server.name for server in run.all("ClusterInstance")] == [
         "rates-dev-database-1",
         "rates-dev-database-2",
+        "rates-dev-database-3",
     ]
+    writer, readers = "rates-dev-database.rds.example", "rates-dev-database.ro.rds.example"
+    assert hosts(run, "-api") == {"migrate": writer, "api": readers}
+    assert hosts(run, "-loader") == {"migrate": writer, "loader": writer}
+
+
+def test_a_cluster_without_readers_answers_the_api_too() -> None:
+    assert set(hosts(declared("aurora"), "-api").values()) == {"rates-dev-database.rds.example"}
+
+
+def hosts(run: Run, service: str) -> dict[str, str]:
+    """The database's host, by container."""
+    containers = json.loads(run.one("TaskDefinition", service).inputs["containerDefinitions"])
+    return {
+        each["name"]: next(entry["value"] for entry in each["environment"] if entry["name"] == "PGHOST")
+        for each in containers
+    }

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from tests.infra.engine import EngineRefused, Run, run_program
+from stacks.mock_engine import EngineRefused, Run, run_program
 
 
 def run(program: Callable[[], None], stack: str = "dev") -> Run:

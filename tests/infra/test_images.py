@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from infra.workload_settings import Image
-from tests.infra.engine import IMAGES, NO_IMAGES, SHAPES, declared, run_stack
+from infra.settings.images import Image
+from stacks.mock_engine import IMAGES, NO_IMAGES, SHAPES, declared, run_stack
 
 REPOSITORY = "ecr/repository:Repository"
 

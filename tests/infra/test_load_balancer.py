@@ -6,7 +6,7 @@ import pytest
 
 from infra import timeouts
 from infra.load_balancer import API_PORT, HEALTH_PATH
-from tests.infra.engine import NO_IMAGES, ROOT, SHAPES, declared, run_stack
+from stacks.mock_engine import NO_IMAGES, ROOT, SHAPES, declared, run_stack
 
 BALANCER = "lb/loadBalancer:LoadBalancer"
 

@@ -7,7 +7,7 @@ import pytest
 
 from infra import timeouts
 from infra.loader_service import steps
-from tests.infra.engine import PLACE, SHAPES, Run, declared, run_stack
+from stacks.mock_engine import PLACE, SHAPES, Run, declared, run_stack
 
 
 def loader(run: Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from infra.network import Subnets, lay_out
-from tests.infra.engine import SHAPES, Run, declared, run_stack
+from stacks.mock_engine import SHAPES, Run, declared, run_stack
 
 
 def blocks(run: Run) -> dict[tuple[str, int], str]:
@@ -58,7 +58,8 @@ def test_no_subnet_is_left_to_awsx_to_place(shape: str) -> None:
     vpc = declared(shape).one("ec2:Vpc").inputs
 
     assert vpc["subnetStrategy"] == "Auto"
-    assert vpc["cidrBlock"] == "10.0.0.0/16"
+    second = {"dev": 0, "aurora": 0, "staging": 1, "prod": 2}[shape]
+    assert vpc["cidrBlock"] == f"10.{second}.0.0/16"
     assert [len(spec["cidrBlocks"]) for spec in vpc["subnetSpecs"]] == [
         vpc["numberOfAvailabilityZones"] for _ in vpc["subnetSpecs"]
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.engine import (
+from stacks.mock_engine import (
     IMAGES,
     NO_IMAGES,
     PROJECT,

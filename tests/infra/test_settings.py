@@ -5,29 +5,27 @@ import ipaddress
 import pytest
 import yaml
 
-from infra.settings import (
-    DatabaseSettings,
-    Engine,
-    InstanceSize,
-    Nat,
-    NetworkSettings,
-    ServerlessSize,
-    Settings,
-    SettingsError,
-    read_settings,
-)
-from infra.workload_settings import (
+from infra.settings.database import DatabaseSettings, Engine, InstanceSize, ServerlessSize
+from infra.settings.edge import EdgeSettings
+from infra.settings.images import ImageSettings
+from infra.settings.network import Nat, NetworkSettings
+from infra.settings.observability import ObservabilitySettings
+from infra.settings.schedule import AwakeHours
+from infra.settings.seed import Sample
+from infra.settings.services import (
     ApiSettings,
     Architecture,
-    ImageSettings,
     LoaderSettings,
+    Rollout,
     ServiceSize,
-    StorageSettings,
     TaskSettings,
 )
-from tests.infra.engine import (
+from infra.settings.stack import Settings, SettingsError, read_settings
+from infra.settings.storage import StorageSettings
+from stacks.mock_engine import (
     AURORA,
     IMAGES,
+    PLACE,
     PROJECT,
     REGISTRY,
     ROOT,
@@ -39,6 +37,7 @@ from tests.infra.engine import (
     stack_config,
 )
 
+PUBLIC_KEY = f"ssh-ed25519 {'A' * 68} me@example.com"
 KEYS = sorted(read_yaml("Pulumi.yaml")["config"])
 
 
@@ -59,6 +58,8 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
     assert read("dev") == Settings(
         region="eu-west-1",
         owner="rates",
+        expires=None,
+        awake=AwakeHours(6, 20, "UTC"),
         network=NetworkSettings(
             cidr=ipaddress.IPv4Network("10.0.0.0/16"), zones=2, nat=Nat.NONE, flow_log_days=0
         ),
@@ -67,6 +68,7 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
             version="18",
             size=InstanceSize("db.t4g.micro", storage_gib=20, storage_gib_max=50),
             multi_az=False,
+            readers=0,
             backup_days=1,
             deletion_protection=False,
             final_snapshot=False,
@@ -74,18 +76,27 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
             production=False,
         ),
         production=False,
+        seed=Sample(),
         storage=StorageSettings(batch_days=30, version_days=7, production=False),
         images=ImageSettings(api=None, loader=None, kept=20, production=False),
+        edge=EdgeSettings(domain=None, requests_per_address=None, access_log_days=0, production=False),
         tasks=TaskSettings(architecture=Architecture.X86_64, log_days=7),
         api=ApiSettings(
             size=ServiceSize(cpu=256, memory_mib=512, tasks_min=1, tasks_max=2, spot=True),
             processes=2,
             requests_per_task=3000,
+            rollout=Rollout.ROLLING,
         ),
         loader=LoaderSettings(
             size=ServiceSize(cpu=1024, memory_mib=2048, tasks_min=0, tasks_max=2, spot=True),
             backlog_per_task=4,
         ),
+        observability=ObservabilitySettings(
+            dashboard=False, alarms=False, alarm_email=None, container_insights=False
+        ),
+        bastion=None,
+        delivery=None,
+        review=None,
     )
 
 
@@ -100,6 +111,28 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
     bad = {
         "production": "yes",
         "owner": "",
+        "expires": "soon",
+        "awakeHours": "7-8pm",
+        "timeZone": "",
+        "databaseReaders": "16",
+        "seed": "dump.sql",
+        "domain": "Rates",
+        "domainZoneId": "example.com",
+        "requestsPerAddress": "9",
+        "accessLogDays": "2",
+        "apiRollout": "blue",
+        "dashboard": "1",
+        "alarms": "on",
+        "alarmEmail": "me",
+        "containerInsights": "yes",
+        "bastion": "ssh",
+        "bastionPublicKey": "AAAA",
+        "repository": "https://github.com/example/rates",
+        "deliveryBranch": "-main",
+        "stateBackend": "file://state",
+        "stateKeyArn": "alias/state",
+        "review": "always",
+        "githubProvider": "no",
         "vpcCidr": "8.8.8.0/24",
         "zones": "1",
         "natGateways": "two",
@@ -139,48 +172,75 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
     }
     assert sorted(bad) == KEYS, "a key is missing here"
 
-    assert faults("dev", **bad) == [
-        "rates:apiCpu is '300': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
-        "rates:apiImage is 'rates-api:latest': "
-        "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
-        "rates:apiMemoryMib is '511': allowed is 512 to 122880",
-        "rates:apiProcesses is '0': allowed is 1 to 64",
-        "rates:apiRequestsPerTask is '0': allowed is 1 to 1000000",
-        "rates:apiSpot is 'maybe': allowed is true or false",
-        "rates:apiTasksMax is '501': allowed is 1 to 500",
-        "rates:apiTasksMin is '0': allowed is 1 to 500",
-        "rates:batchDays is '0': allowed is 1 to 3650",
-        "rates:batchVersionDays is '-1': allowed is 1 to 3650",
-        "rates:cpuArchitecture is 'arm64': allowed is X86_64 or ARM64",
-        "rates:databaseAcusMax is '257': allowed is 1 to 256",
-        "rates:databaseAcusMin is '0.7': allowed is 0 to 256 in steps of 0.5",
-        "rates:databaseApplyImmediately is '': allowed is true or false",
-        "rates:databaseBackupDays is '36': allowed is 0 to 35",
-        "rates:databaseDeletionProtection is 'True': allowed is true or false",
-        "rates:databaseEngine is 'mysql': allowed is postgres or aurora-postgresql",
-        "rates:databaseFinalSnapshot is 'no': allowed is true or false",
-        "rates:databaseInstanceClass is 't4g.micro': allowed is a class such as db.t4g.micro",
-        "rates:databaseMultiAz is '1': allowed is true or false",
-        "rates:databaseStorageGib is '5': allowed is 20 to 65536",
-        "rates:databaseStorageGibMax is 'lots': allowed is 20 to 65536",
-        "rates:databaseVersion is '14': allowed is 15 to 18, alone or with a minor",
-        "rates:flowLogDays is '8': allowed is 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
-        "rates:imagesKept is '5': allowed is 10 to 1000",
-        "rates:loaderBacklogPerTask is '0': allowed is 1 to 10000",
-        "rates:loaderCpu is '': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
-        f"rates:loaderImage is '{REGISTRY}/rates-loader:v1': "
-        "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
-        "rates:loaderMemoryMib is '2 GiB': allowed is 512 to 122880",
-        "rates:loaderSpot is '': allowed is true or false",
-        "rates:loaderTasksMax is '0': allowed is 1 to 500",
-        "rates:loaderTasksMin is '-1': allowed is 0 to 500",
-        "rates:logDays is '0': allowed is 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
-        "rates:natGateways is 'two': allowed is none, single or per-zone",
-        "rates:owner is '': allowed is 1 to 64 letters, digits, blanks and any of _.:/=+@-",
-        "rates:production is 'yes': allowed is true or false",
-        "rates:vpcCidr is '8.8.8.0/24': allowed is a private block of /16 to /22",
-        "rates:zones is '1': allowed is 2 to 4; a database needs subnets in two zones",
-    ]
+    assert faults("dev", **bad) == sorted(
+        [
+            "rates:accessLogDays is '2': allowed is 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
+            "rates:alarmEmail is 'me': allowed is an address such as oncall@example.com",
+            "rates:alarms is 'on': allowed is true or false",
+            "rates:apiRollout is 'blue': allowed is rolling, canary or linear",
+            "rates:awakeHours is '7-8pm': allowed is hours of a day, such as 07-20",
+            "rates:bastion is 'ssh': allowed is true or false",
+            "rates:bastionPublicKey is 'AAAA': allowed is a line of an SSH public key file",
+            "rates:containerInsights is 'yes': allowed is true or false",
+            "rates:dashboard is '1': allowed is true or false",
+            "rates:databaseReaders is '16': allowed is 0 to 15",
+            "rates:deliveryBranch is '-main': allowed is a branch such as main",
+            "rates:domain is 'Rates': allowed is a name such as rates.example.com",
+            "rates:domainZoneId is 'example.com': "
+            "allowed is a hosted zone of Route 53, such as Z0123456789ABC",
+            "rates:expires is 'soon': allowed is a day such as 2030-01-31",
+            "rates:githubProvider is 'no': allowed is true or false",
+            "rates:repository is 'https://github.com/example/rates': "
+            "allowed is a repository on GitHub, owner/name",
+            "rates:requestsPerAddress is '9': allowed is 10 to 2000000000",
+            "rates:review is 'always': allowed is true or false",
+            "rates:seed is 'dump.sql': "
+            "allowed is none, sample, a dump as s3://BUCKET/KEY or a snapshot as arn:aws:rds:…",
+            "rates:stateBackend is 'file://state': allowed is a bucket as in `pulumi login`, s3://BUCKET",
+            "rates:stateKeyArn is 'alias/state': allowed is a key of KMS, arn:aws:kms:…:key/…",
+            "rates:timeZone is '': allowed is one of the tz database, such as Europe/Paris",
+            "rates:apiCpu is '300': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
+            "rates:apiImage is 'rates-api:latest': "
+            "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
+            "rates:apiMemoryMib is '511': allowed is 512 to 122880",
+            "rates:apiProcesses is '0': allowed is 1 to 64",
+            "rates:apiRequestsPerTask is '0': allowed is 1 to 1000000",
+            "rates:apiSpot is 'maybe': allowed is true or false",
+            "rates:apiTasksMax is '501': allowed is 1 to 500",
+            "rates:apiTasksMin is '0': allowed is 1 to 500",
+            "rates:batchDays is '0': allowed is 1 to 3650",
+            "rates:batchVersionDays is '-1': allowed is 1 to 3650",
+            "rates:cpuArchitecture is 'arm64': allowed is X86_64 or ARM64",
+            "rates:databaseAcusMax is '257': allowed is 1 to 256",
+            "rates:databaseAcusMin is '0.7': allowed is 0 to 256 in steps of 0.5",
+            "rates:databaseApplyImmediately is '': allowed is true or false",
+            "rates:databaseBackupDays is '36': allowed is 0 to 35",
+            "rates:databaseDeletionProtection is 'True': allowed is true or false",
+            "rates:databaseEngine is 'mysql': allowed is postgres or aurora-postgresql",
+            "rates:databaseFinalSnapshot is 'no': allowed is true or false",
+            "rates:databaseInstanceClass is 't4g.micro': allowed is a class such as db.t4g.micro",
+            "rates:databaseMultiAz is '1': allowed is true or false",
+            "rates:databaseStorageGib is '5': allowed is 20 to 65536",
+            "rates:databaseStorageGibMax is 'lots': allowed is 20 to 65536",
+            "rates:databaseVersion is '14': allowed is 15 to 18, alone or with a minor",
+            "rates:flowLogDays is '8': allowed is 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
+            "rates:imagesKept is '5': allowed is 10 to 1000",
+            "rates:loaderBacklogPerTask is '0': allowed is 1 to 10000",
+            "rates:loaderCpu is '': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
+            f"rates:loaderImage is '{REGISTRY}/rates-loader:v1': "
+            "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
+            "rates:loaderMemoryMib is '2 GiB': allowed is 512 to 122880",
+            "rates:loaderSpot is '': allowed is true or false",
+            "rates:loaderTasksMax is '0': allowed is 1 to 500",
+            "rates:loaderTasksMin is '-1': allowed is 0 to 500",
+            "rates:logDays is '0': allowed is 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
+            "rates:natGateways is 'two': allowed is none, single or per-zone",
+            "rates:owner is '': allowed is 1 to 64 letters, digits, blanks and any of _.:/=+@-",
+            "rates:production is 'yes': allowed is true or false",
+            "rates:vpcCidr is '8.8.8.0/24': allowed is a private block of /16 to /22",
+            "rates:zones is '1': allowed is 2 to 4; a database needs subnets in two zones",
+        ]
+    )
 
 
 def test_a_key_nobody_reads_is_refused_and_the_likely_one_named() -> None:
@@ -244,7 +304,7 @@ def test_no_key_may_be_missing(key: str) -> None:
         ),
         (
             "prod",
-            AURORA,
+            AURORA | {"databaseReaders": "1"},
             "databaseAcusMin is '0': production does not pause: "
             "the first request after a pause waits about 15 s",
         ),
@@ -334,6 +394,84 @@ def test_no_key_may_be_missing(key: str) -> None:
             "dev",
             {"vpcCidr": "10.0.0.1/16"},
             "vpcCidr is '10.0.0.1/16': allowed is a private block of /16 to /22",
+        ),
+        (
+            "prod",
+            AURORA | {"databaseAcusMin": "2"},
+            "databaseReaders is '0': production needs 1 or more, to outlive a zone",
+        ),
+        (
+            "dev",
+            AURORA | {"databaseMultiAz": "true", "awakeHours": ""},
+            "databaseMultiAz is 'true': engine aurora-postgresql has readers in other zones, "
+            "any of which takes over: set databaseReaders",
+        ),
+        (
+            "dev",
+            {"databaseReaders": "1"},
+            "databaseReaders is '1': engine postgres has none; its standby, databaseMultiAz, answers nobody",
+        ),
+        (
+            "dev",
+            AURORA | {"awakeHours": "07-20"},
+            "awakeHours is '07-20': databaseAcusMin is 0, "
+            "and a database that pauses by itself is not stopped by the clock as well",
+        ),
+        ("dev", {"awakeHours": "20-07"}, "awakeHours is '20-07': the day has to end after it starts"),
+        ("prod", {"awakeHours": "07-20"}, "awakeHours is '07-20': production never sleeps"),
+        ("prod", {"expires": "2030-01-31"}, "expires is '2030-01-31': production stays"),
+        ("dev", {"expires": "2030-02-31"}, "expires is '2030-02-31': there is no such day"),
+        ("prod", {"seed": "sample"}, "seed is 'sample': production takes no prices that are made up"),
+        (
+            "dev",
+            {"seed": f"arn:aws:rds:{PLACE}:cluster-snapshot:monday"},
+            f"seed is 'arn:aws:rds:{PLACE}:cluster-snapshot:monday': engine postgres is made of a snapshot",
+        ),
+        (
+            "prod",
+            {"domain": "", "domainZoneId": ""},
+            "domain is '': production needs it: without there is no HTTPS",
+        ),
+        (
+            "staging",
+            {"domain": ""},
+            "domain is '': domainZoneId is set, and nothing to declare in it",
+        ),
+        (
+            "staging",
+            {"domainZoneId": ""},
+            "domainZoneId is '': domain is set, and declared in a hosted zone",
+        ),
+        ("prod", {"alarmEmail": ""}, "alarmEmail is '': production needs it, or nobody reads alarms"),
+        (
+            "dev",
+            {"alarmEmail": "me@example.com"},
+            "alarmEmail is 'me@example.com': alarms is false, so nobody would ever write to it",
+        ),
+        (
+            "prod",
+            {"containerInsights": "false"},
+            "containerInsights is 'false': production needs it, to count tasks",
+        ),
+        (
+            "dev",
+            {"bastionPublicKey": PUBLIC_KEY},
+            f"bastionPublicKey is '{PUBLIC_KEY}': bastion is false, so no door takes it",
+        ),
+        (
+            "staging",
+            {"repository": "", "review": "false", "githubProvider": "false"},
+            "repository is '': deliveryBranch is set, and needs it",
+        ),
+        (
+            "staging",
+            {"stateBackend": "", "deliveryBranch": ""},
+            "stateBackend is '': review is true, and needs it",
+        ),
+        (
+            "staging",
+            {"review": "false"},
+            "githubProvider is 'true': review is false, and nothing else uses it",
         ),
         (
             "dev",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.infra.engine import ROOT, STACKS, declared
-from tests.infra.sizes import document, sizes
+from stacks.mock_engine import ROOT, STACKS, declared
+from stacks.sizes import document, sizes
 
 # From the cheapest that works to what customers rely on.
 EXPECTED = {

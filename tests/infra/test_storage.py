@@ -7,7 +7,7 @@ import pytest
 
 from infra.storage import PREFIX
 from local import object_storage
-from tests.infra.engine import PLACE, SHAPES, STACKS, Run, declared, run_stack
+from stacks.mock_engine import PLACE, SHAPES, STACKS, Run, declared, run_stack
 
 QUEUE = "sqs/queue:Queue"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra import api_service, loader_service
-from tests.infra.engine import IMAGES, PLACE, ROOT, SECRET_ARN, SHAPES, Resource, Run, declared, run_stack
+from stacks.mock_engine import IMAGES, PLACE, ROOT, SECRET_ARN, SHAPES, Resource, Run, declared, run_stack
 
 DEFINITION = "ecs/taskDefinition:TaskDefinition"
 SERVICE = "ecs/service:Service"

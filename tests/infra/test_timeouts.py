@@ -6,7 +6,7 @@ import pytest
 
 from api.store import WAIT_S
 from infra import timeouts
-from tests.infra.engine import ROOT, SHAPES, declared
+from stacks.mock_engine import ROOT, SHAPES, declared
 
 
 @pytest.fixture(scope="module")

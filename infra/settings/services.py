@@ -1,22 +1,11 @@
-"""What a stack may choose for batches, images and services; `settings` reads it with the rest."""
+"""The tasks of the API and the loader: how big, how many, and how new ones take over."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from infra.reader import Reader, any_of
+from infra.settings.observability import LOG_DAYS
+from infra.settings.reader import Reader, any_of
 
-# S3 itself takes any number of days.
-BATCH_DAYS = range(1, 3651)
-# A deploy goes back no further than images do. ECR takes 10,000 in a repository.
-IMAGES_KEPT = range(10, 1001)
-# By digest, which means one image for ever; a tag can come to mean another between two tasks.
-IMAGE = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z]{2}(-[a-z]+)+-\d)\.amazonaws\.com"
-    r"/(?P<repository>[a-z0-9][a-z0-9._/-]*)@sha256:[0-9a-f]{64}"
-)
-# Periods that CloudWatch Logs offers.
-LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 # What Fargate sells: 1024ths of a processor, and the MiB of memory that go with so many.
 FARGATE = {
     256: (512, 1024, 2048),
@@ -37,59 +26,12 @@ REQUESTS_PER_TASK = range(1, 1_000_001)
 BACKLOG_PER_TASK = range(1, 10_001)
 
 
-@dataclass(frozen=True)
-class StorageSettings:
-    batch_days: int
-    version_days: int  # of what was overwritten or deleted
-    production: bool
+class Rollout(StrEnum):
+    """How new API tasks take over from old ones."""
 
-
-def read_storage(reader: Reader, production: bool) -> StorageSettings:
-    return StorageSettings(
-        batch_days=reader.whole("batchDays", BATCH_DAYS),
-        version_days=reader.whole("batchVersionDays", BATCH_DAYS),
-        production=production,
-    )
-
-
-@dataclass(frozen=True)
-class Image:
-    """In ECR, by digest. It matches IMAGE; `read_image` refuses all else."""
-
-    reference: str
-
-    @property
-    def repository_arn(self) -> str:
-        """Another stack's repository is fine: copies need not have images of their own."""
-        match = IMAGE.fullmatch(self.reference)
-        if match is None:
-            raise AssertionError(self.reference)
-        return f"arn:aws:ecr:{match['region']}:{match['account']}:repository/{match['repository']}"
-
-
-@dataclass(frozen=True)
-class ImageSettings:
-    """What runs, None until images have been pushed; and how many images each repository keeps."""
-
-    api: Image | None
-    loader: Image | None
-    kept: int
-    production: bool
-
-
-def read_images(reader: Reader, production: bool) -> ImageSettings:
-    api, loader = read_image(reader, "apiImage"), read_image(reader, "loaderImage")
-    reader.demand("apiImage", not loader or bool(api), "loaderImage is set, and they are deployed together")
-    reader.demand("loaderImage", not api or bool(loader), "apiImage is set, and needs its migrations")
-    return ImageSettings(
-        api=api, loader=loader, kept=reader.whole("imagesKept", IMAGES_KEPT), production=production
-    )
-
-
-def read_image(reader: Reader, key: str) -> Image | None:
-    """After a fault there is an image still, so that the other is not reported for it."""
-    reference = reader.text_if_set(key, IMAGE, "an image in ECR by its digest, …amazonaws.com/…@sha256:…")
-    return None if reference is None else Image(reference)
+    ROLLING = "rolling"  # as they get ready
+    CANARY = "canary"  # a few requests first, then all
+    LINEAR = "linear"  # more requests step by step
 
 
 class Architecture(StrEnum):
@@ -129,6 +71,7 @@ class ApiSettings:
     size: ServiceSize
     processes: int
     requests_per_task: int  # a minute
+    rollout: Rollout
 
 
 def read_tasks(reader: Reader) -> TaskSettings:
@@ -143,6 +86,7 @@ def read_api(reader: Reader, production: bool) -> ApiSettings:
         size=read_service_size(reader, "api", TASKS),
         processes=reader.whole("apiProcesses", PROCESSES),
         requests_per_task=reader.whole("apiRequestsPerTask", REQUESTS_PER_TASK),
+        rollout=reader.choice("apiRollout", Rollout),
     )
     if production:
         enough = api.size.tasks_min >= PRODUCTION_TASKS_MIN

@@ -42,7 +42,7 @@ with warnings.catch_warnings():
     assert pulumi_aws.cloudwatch.MetricAlarm
     assert pulumi_awsx.ec2.Vpc
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PROJECT = "rates"
 STACKS = ("dev", "staging", "prod")
 # No stack runs on Aurora today; one that does, and that pauses, is dev with these changes.
@@ -53,6 +53,8 @@ AURORA = {
     "databaseStorageGibMax": "0",
     "databaseAcusMin": "0",
     "databaseAcusMax": "4",
+    "databaseMultiAz": "false",
+    "awakeHours": "",
 }
 SHAPES = (*STACKS, "aurora")
 # What a deploy sets, and no stack's file: without images there are no services.
@@ -253,7 +255,7 @@ class AwsMocks(Mocks):
                 }
             case "aws:rds/cluster:Cluster":
                 own = {"endpoint": f"{args.name}.rds.example", "masterUserSecrets": secrets}
-                own |= {"clusterResourceId": "cluster-1"}
+                own |= {"clusterResourceId": "cluster-1", "readerEndpoint": f"{args.name}.ro.rds.example"}
             case "aws:sqs/queue:Queue":
                 own = {"url": f"https://sqs.example/{args.name}"}
             case "aws:ecr/repository:Repository":

@@ -1,12 +1,12 @@
 """What differs between the stacks, read off what the program declares for each.
 
-`python -m tests.infra.sizes` prints `docs/stacks.md`, where the table is kept.
+`python -m stacks.sizes` prints `docs/stacks.md`, where the table is kept.
 """
 
 import json
 from collections.abc import Callable
 
-from tests.infra.engine import STACKS, Run, declared
+from stacks.mock_engine import STACKS, Run, declared
 
 HEAD = """# The stacks
 

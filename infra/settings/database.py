@@ -1,42 +1,11 @@
-"""What a stack may choose: read from its configuration, and checked as a whole before anything is declared.
+"""The database of a stack: engine, size, and how safe its data is."""
 
-`Pulumi.yaml` holds the default of each key, `Pulumi.<stack>.yaml` what a stack does otherwise; `__main__.py`
-has both read here, as the one map that Pulumi makes of them.
-"""
-
-import ipaddress
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import pulumi
+from infra.settings.reader import Reader
 
-from infra.reader import Reader
-from infra.workload_settings import (
-    LOG_DAYS,
-    ApiSettings,
-    ImageSettings,
-    LoaderSettings,
-    StorageSettings,
-    TaskSettings,
-    read_api,
-    read_images,
-    read_loader,
-    read_storage,
-    read_tasks,
-)
-
-# A stack's name is part of physical names. RDS allows them lower-case letters, digits and single hyphens, and
-# 63 characters, of which `rates-`, `-database-1-` and the random end leave this many.
-STACK_NAME = re.compile(r"(?=.{1,32}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
-REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-# Characters that AWS allows in every tag.
-OWNER = re.compile(r"[\w.:/=+@ -]{1,64}", re.ASCII)
-# AWS allows a VPC /16 to /28; below /22 the smallest subnets of `network` leave no room for tasks.
-VPC_PREFIXES = range(16, 23)
-# The upper end is the room in the layout of `network`.
-ZONES = range(2, 5)
 # The majors that migrations and queries are tried on. RDS has 18 since 18.1, Aurora since 18.3.
 POSTGRES_VERSION = re.compile(r"(15|16|17|18)(\.\d+)?")
 INSTANCE_CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9]+")
@@ -44,24 +13,11 @@ INSTANCE_CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9]+")
 STORAGE_GIB = range(20, 65537)
 ACUS = re.compile(r"\d{1,3}(\.[05])?")
 ACUS_MAX = 256
+# What Aurora takes beside the writer.
+READERS = range(16)
 BACKUP_DAYS = range(36)
 # A fault of a Friday evening is found on Monday; a week lets it be undone.
 PRODUCTION_BACKUP_DAYS_MIN = 7
-
-
-class SettingsError(pulumi.RunError):
-    """All that is wrong with a stack's configuration, a line each. Pulumi prints it without a traceback."""
-
-    def __init__(self, stack: str, faults: Sequence[str]) -> None:
-        super().__init__("\n  ".join([f"the configuration of stack {stack} cannot be used:", *faults]))
-
-
-class Nat(StrEnum):
-    """NAT gateways, by which private subnets reach the internet."""
-
-    NONE = "none"
-    SINGLE = "single"
-    PER_ZONE = "per-zone"
 
 
 class Engine(StrEnum):
@@ -69,14 +25,6 @@ class Engine(StrEnum):
 
     POSTGRES = "postgres"
     AURORA = "aurora-postgresql"
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    cidr: ipaddress.IPv4Network
-    zones: int
-    nat: Nat
-    flow_log_days: int  # 0: no flow logs
 
 
 @dataclass(frozen=True)
@@ -105,12 +53,17 @@ class DatabaseSettings:
     engine: Engine
     version: str
     size: InstanceSize | ServerlessSize
-    multi_az: bool
+    multi_az: bool  # of an instance; a cluster has readers
+    readers: int  # of a cluster, beside the writer, in other zones
     backup_days: int
     deletion_protection: bool
     final_snapshot: bool
     apply_immediately: bool
     production: bool
+
+    @property
+    def pauses(self) -> bool:
+        return isinstance(self.size, ServerlessSize) and self.size.pauses
 
     @property
     def major(self) -> str:
@@ -122,67 +75,6 @@ class DatabaseSettings:
         return self.version == self.major
 
 
-@dataclass(frozen=True)
-class Settings:
-    region: str
-    owner: str
-    production: bool
-    network: NetworkSettings
-    database: DatabaseSettings
-    storage: StorageSettings
-    images: ImageSettings
-    tasks: TaskSettings
-    api: ApiSettings
-    loader: LoaderSettings
-
-
-def read_settings(project: str, stack: str, config: Mapping[str, str]) -> Settings:
-    """Reads a stack's whole configuration, defaults included, keyed `namespace:key`.
-
-    Raises SettingsError, which names every bad key at once: what was found, and what is allowed or why not.
-    """
-    aws, rates = Reader("aws", config), Reader(project, config)
-    production = rates.flag("production")
-    settings = Settings(
-        region=aws.text("region", REGION, "an AWS region, such as eu-west-1"),
-        owner=rates.text("owner", OWNER, "1 to 64 letters, digits, blanks and any of _.:/=+@-"),
-        production=production,
-        network=read_network(rates, production),
-        database=read_database(rates, production),
-        storage=read_storage(rates, production),
-        images=read_images(rates, production),
-        tasks=read_tasks(rates),
-        api=read_api(rates, production),
-        loader=read_loader(rates, production),
-    )
-    size = settings.database.size
-    pauses = isinstance(size, ServerlessSize) and size.pauses and not production
-    reason = "databaseAcusMin is 0, and a loader that always runs would let the database never pause"
-    rates.demand("loaderTasksMin", not (pauses and settings.loader.size.tasks_min), reason)
-    rates.demand("production", production or stack != "prod", "the stack named prod is production")
-    faults = [*aws.faults.values(), *rates.faults.values(), *rates.unknown()]
-    if not STACK_NAME.fullmatch(stack):
-        faults.append(f"the stack's name is {stack!r}: allowed is 1 to 32 of a-z, 0-9 and single hyphens")
-    if faults:
-        raise SettingsError(stack, faults)
-    return settings
-
-
-def read_network(reader: Reader, production: bool) -> NetworkSettings:
-    nat = reader.choice("natGateways", Nat)
-    if production:
-        reason = (
-            "production takes none or per-zone: when the zone of a single one fails, all lose their way out"
-        )
-        reader.demand("natGateways", nat is not Nat.SINGLE, reason)
-    return NetworkSettings(
-        cidr=reader.private_cidr("vpcCidr", VPC_PREFIXES),
-        zones=reader.whole("zones", ZONES, "; a database needs subnets in two zones"),
-        nat=nat,
-        flow_log_days=reader.whole("flowLogDays", (0, *LOG_DAYS)),
-    )
-
-
 def read_database(reader: Reader, production: bool) -> DatabaseSettings:
     engine = reader.choice("databaseEngine", Engine)
     database = DatabaseSettings(
@@ -190,6 +82,7 @@ def read_database(reader: Reader, production: bool) -> DatabaseSettings:
         version=reader.text("databaseVersion", POSTGRES_VERSION, "15 to 18, alone or with a minor"),
         size=read_size(reader, engine),
         multi_az=reader.flag("databaseMultiAz"),
+        readers=reader.whole("databaseReaders", READERS),
         backup_days=reader.whole("databaseBackupDays", BACKUP_DAYS),
         deletion_protection=reader.flag("databaseDeletionProtection"),
         final_snapshot=reader.flag("databaseFinalSnapshot"),
@@ -198,6 +91,11 @@ def read_database(reader: Reader, production: bool) -> DatabaseSettings:
     )
     if engine is Engine.AURORA:
         reader.demand("databaseBackupDays", database.backup_days >= 1, "Aurora keeps at least 1")
+        reason = f"engine {engine} has readers in other zones, any of which takes over: set databaseReaders"
+        reader.demand("databaseMultiAz", not database.multi_az, reason)
+    else:
+        reason = f"engine {engine} has none; its standby, databaseMultiAz, answers nobody"
+        reader.demand("databaseReaders", not database.readers, reason)
     if production:
         demand_production(reader, database)
     return database
@@ -244,8 +142,12 @@ def read_acus(reader: Reader, key: str, lowest: int) -> float | None:
 
 def demand_production(reader: Reader, database: DatabaseSettings) -> None:
     """What a database that serves customers does not do without."""
-    size, days = database.size, PRODUCTION_BACKUP_DAYS_MIN
-    reader.demand("databaseMultiAz", database.multi_az, "production needs it, to outlive a zone")
+    days = PRODUCTION_BACKUP_DAYS_MIN
+    if database.engine is Engine.AURORA:
+        reason = "production needs 1 or more, to outlive a zone"
+        reader.demand("databaseReaders", database.readers >= 1, reason)
+    else:
+        reader.demand("databaseMultiAz", database.multi_az, "production needs it, to outlive a zone")
     reader.demand(
         "databaseDeletionProtection",
         database.deletion_protection,
@@ -263,6 +165,6 @@ def demand_production(reader: Reader, database: DatabaseSettings) -> None:
     )
     reader.demand(
         "databaseAcusMin",
-        not (isinstance(size, ServerlessSize) and size.pauses),
+        not database.pauses,
         "production does not pause: the first request after a pause waits about 15 s",
     )
