@@ -29,6 +29,7 @@ check: .venv/dev.stamp
 	$(BIN)/ty check
 	$(BIN)/squawk --config .squawk.toml database/migrations/versions/*.sql
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet .github/workflows
 	$(BIN)/python -m pytest -q --no-header tests/house
 
 ## format: what `check` would ask for

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from infra.settings.database import DatabaseSettings, Engine, InstanceSize, ServerlessSize
+from infra.settings.delivery import ReviewSettings, State
 from infra.settings.edge import EdgeSettings
 from infra.settings.images import ImageSettings
 from infra.settings.network import Nat, NetworkSettings
@@ -96,7 +97,7 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
         ),
         bastion=None,
         delivery=None,
-        review=None,
+        review=ReviewSettings("example/rates", State("s3://example-rates-state", None), False),
     )
 
 
