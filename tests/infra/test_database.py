@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from api.settings import read_settings
 from stacks.mock_engine import AURORA, PLACE, SHAPES, STACKS, Resource, Run, declared, run_stack
 
 
@@ -219,10 +220,40 @@ def test_a_cluster_without_readers_answers_the_api_too() -> None:
     assert set(hosts(declared("aurora"), "-api").values()) == {"rates-dev-database.rds.example"}
 
 
+# GiB, as AWS lists the class.
+MEMORY_GIB = {"db.t4g.micro": 1, "db.t4g.small": 2, "db.r8g.large": 16}
+# What RDS lets in at most, by default: a connection for so many bytes of the memory that it has left itself.
+BYTES_PER_CONNECTION = 9_531_392
+LEFT_TO_POSTGRESQL = 0.75
+# A loader has one for the batch beside those of its chunks, four at most (`loader.load.WORKERS`).
+LOADER_CONNECTIONS = 5
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_server_takes_all_connections_of_all_tasks_in_the_middle_of_a_deploy(stack: str) -> None:
+    """docs/decisions/0006: there is no proxy before it. A deploy has twice the tasks for a while."""
+    run = declared(stack)
+    api, loader = (
+        run.one("appautoscaling/target:Target", name).inputs["maxCapacity"] for name in ("-api", "-loader")
+    )
+    pools = read_settings({"WEB_CONCURRENCY": environment(run, "-api", "api")["WEB_CONCURRENCY"]})
+    needed = 2 * (api * pools.workers * pools.threads + loader * LOADER_CONNECTIONS)
+    memory = MEMORY_GIB[database(run).inputs["instanceClass"]] * 2**30
+
+    assert needed < memory * LEFT_TO_POSTGRESQL / BYTES_PER_CONNECTION
+
+
+def environment(run: Run, service: str, container: str) -> dict[str, str]:
+    (found,) = [each for each in containers(run, service) if each["name"] == container]
+    return {entry["name"]: entry["value"] for entry in found["environment"]}
+
+
+def containers(run: Run, service: str) -> list[dict]:
+    return json.loads(run.one("TaskDefinition", service).inputs["containerDefinitions"])
+
+
 def hosts(run: Run, service: str) -> dict[str, str]:
     """The database's host, by container."""
-    containers = json.loads(run.one("TaskDefinition", service).inputs["containerDefinitions"])
     return {
-        each["name"]: next(entry["value"] for entry in each["environment"] if entry["name"] == "PGHOST")
-        for each in containers
+        each["name"]: environment(run, service, each["name"])["PGHOST"] for each in containers(run, service)
     }
