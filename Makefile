@@ -43,10 +43,16 @@ format: .venv/dev.stamp
 schema: .venv/dev.stamp
 	$(BIN)/python -m local.schema
 
-## stacks: writes docs/stacks.md anew from what the program declares
+## stacks: writes docs/stacks.md and docs/costs.md anew from what the program declares
 .PHONY: stacks
 stacks: .venv/dev.stamp
 	$(BIN)/python -m stacks.sizes > docs/stacks.md
+	$(BIN)/python -m stacks.cost --document > docs/costs.md
+
+## cost: what each stack costs a month, idle and busy; STACKS="dev prod" for some; needs no AWS
+.PHONY: cost
+cost: .venv/dev.stamp
+	@$(BIN)/python -m stacks.cost $(STACKS)
 
 ## sample: writes local/sample.sql anew
 .PHONY: sample
