@@ -24,9 +24,8 @@ KEYS = "Keys and secrets"
 MONITORING = "Monitoring and logs"
 DELIVERY = "Delivery"
 BASTION = "Bastion"
-CLOCK = "Clock"
 PARTS = (
-    NETWORK, BALANCER, FIREWALL, DATABASE, API, LOADER, STORAGE, KEYS, MONITORING, DELIVERY, BASTION, CLOCK
+    NETWORK, BALANCER, FIREWALL, DATABASE, API, LOADER, STORAGE, KEYS, MONITORING, DELIVERY, BASTION
 )  # fmt: skip
 
 # AWS takes nothing for these themselves. What some of them cause is charged where it happens.
@@ -127,8 +126,8 @@ class Copy:
         millions = 0.0
         for policy in self.run.all("appautoscaling/policy:Policy"):
             tracking = policy.inputs.get("targetTrackingScalingPolicyConfiguration") or {}
-            metric = (tracking.get("predefinedMetricSpecification") or {}).get("predefinedMetricType")
-            if metric == "ALBRequestCountPerTarget":
+            # AWS's own metric of requests, or one that is put together of several target groups'.
+            if "RequestCountPerTarget" in str(tracking):
                 (target,) = [
                     each
                     for each in self.run.all("appautoscaling/target:Target")
@@ -336,10 +335,12 @@ def composite_alarm(_copy: Copy, _resource: Resource) -> Iterator[Use]:
 
 
 def scaling_policy(_copy: Copy, resource: Resource) -> Iterator[Use]:
-    """Autoscaling makes itself two alarms to track a target, one up and one down."""
-    yield Use(
-        MONITORING, "alarm_month", always(2 * (resource.inputs["policyType"] == "TargetTrackingScaling"))
-    )
+    """Autoscaling makes itself two alarms to track a target, one up and one down, of each metric it reads."""
+    tracking = resource.inputs.get("targetTrackingScalingPolicyConfiguration")
+    if tracking:
+        custom = tracking.get("customizedMetricSpecification") or {}
+        metrics = [each for each in custom.get("metrics") or [] if each.get("metricStat")]
+        yield Use(MONITORING, "alarm_month", always(2 * max(1, len(metrics))))
 
 
 def dashboard(_copy: Copy, _resource: Resource) -> Iterator[Use]:
@@ -417,8 +418,8 @@ def server_group(copy: Copy, resource: Resource) -> Iterator[Use]:
 
 
 def schedule(_copy: Copy, _resource: Resource) -> Iterator[Use]:
-    """Once a working day."""
-    yield Use(CLOCK, "million_schedules", always(usage.WEEKDAYS / 1e6))
+    """Starts or stops the database, once a working day."""
+    yield Use(DATABASE, "million_schedules", always(usage.WEEKDAYS / 1e6))
 
 
 RULES: dict[str, Rule] = {

@@ -327,6 +327,23 @@ def test_the_page_in_the_documentation_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_the_requests_of_a_busy_month_are_found_in_what_is_declared(shape: str) -> None:
+    """Otherwise the load balancer and the firewall would cost too little, and nobody would notice."""
+    assert Copy(declared(shape)).million_requests() > 1
+
+
+def test_an_alarm_of_autoscaling_is_charged_for_each_metric_it_reads() -> None:
+    groups = [{"id": "a", "metricStat": {"metric": {"metricName": "RequestCountPerTarget"}}}] * 2
+    custom = {"metrics": [*groups, {"id": "sum", "expression": "SUM([a])"}]}
+    tracking = {"targetValue": 1000, "customizedMetricSpecification": custom}
+    inputs = {"resourceId": CAPACITY["resourceId"], "targetTrackingScalingPolicyConfiguration": tracking}
+    policy = resource("aws:appautoscaling/policy:Policy", inputs)
+
+    assert bill(Run("dev", [policy]), IRELAND)["Monitoring and logs"]["idle"] == pytest.approx(2 * 2 * 0.10)
+    assert Copy(Run("dev", [policy, *api()])).million_requests() == 3 * 1000 * 60 * 60 / 1e6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_every_type_that_is_declared_has_a_rule_or_is_known_to_be_free(shape: str) -> None:
     assert list(uses(Copy(declared(shape))))
 
