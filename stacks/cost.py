@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stacks.billing import PARTS, Copy, uses
-from stacks.mock_engine import ROOT, STACKS, EngineRefused, Run, run_stack, stack_config
+from stacks.mock_engine import ROOT, STACKS, EngineRefused, Run, read_yaml, run_stack, stack_config
 from stacks.prices import NAME, CostUnknown, date, price_of, region_prices
 from stacks.usage import ASSUMPTIONS, NOT_COUNTED, Amount, always, awake_hours
 
@@ -57,6 +57,8 @@ def bill(run: Run, config: Mapping[str, str]) -> Bill:
 def bill_of(stack: str) -> Bill:
     if not (ROOT / f"Pulumi.{stack}.yaml").is_file():
         raise CostUnknown(f"there is no stack {stack}: Pulumi.{stack}.yaml is missing")
+    if "config" not in (read_yaml(f"Pulumi.{stack}.yaml") or {}):
+        raise CostUnknown(f"Pulumi.{stack}.yaml has no `config:`, so nothing says what stack {stack} is")
     return bill(run_stack(stack), stack_config(stack))
 
 

@@ -473,6 +473,16 @@ def test_a_stack_whose_settings_do_not_fit_is_a_sentence(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("text", ["", "encryptionsalt: v1:abc\n"])
+def test_a_stack_without_settings_is_a_sentence(
+    text: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "Pulumi.zoe.yaml").write_text(text)
+
+    assert main(["zoe"]) == 2
+    assert capsys.readouterr().err.startswith("Pulumi.zoe.yaml has no `config:`")
+
+
 def test_a_stack_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nowhere"]) == 2
 
