@@ -5,9 +5,13 @@ stack: `<stack>.txt`, what `make preview` said; `<stack>.diff.txt`, the same wit
 its exit code, or nothing where there is no role to preview it in. For the costs: `before.json`, `after.json`.
 """
 
+import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from stacks.cost import compare
 
 # By this line the workflow finds the comment again.
 MARK = "<!-- preview of the stacks -->"
@@ -112,3 +116,12 @@ def cut(text: str, characters_max: int) -> str:
             return "\n".join([*kept, f"… {len(lines) - len(kept)} more lines, in the log of the run"])
         kept.append(line)
     return "\n".join(kept)
+
+
+def main(folder: Path, commit: str) -> None:
+    before, after = (json.loads((folder / f"{name}.json").read_text()) for name in ("before", "after"))
+    sys.stdout.write(comment(read_previews(folder), compare(before, after), commit))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
