@@ -14,6 +14,7 @@ from infra.images import Images
 from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
 from infra.network import Network
+from infra.settings.placeholders import warn_of_placeholders
 from infra.settings.stack import read_settings
 from infra.storage import BatchStorage
 
@@ -21,7 +22,9 @@ from infra.storage import BatchStorage
 RATES_PATH = "/rates?date_from=2021-01-20&date_to=2021-01-31&orig_code=china_main&dest_code=northern_europe"
 
 project, stack = pulumi.get_project(), pulumi.get_stack()
-settings = read_settings(project, stack, pulumi.runtime.get_config_env())
+config = pulumi.runtime.get_config_env()
+settings = read_settings(project, stack, config)
+warn_of_placeholders(project, stack, config)
 
 # The start of every name, so that any number of copies can share an account.
 name = f"{project}-{stack}"

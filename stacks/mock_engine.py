@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import inspect
 import json
+import logging
 import os
 import runpy
 import typing
@@ -38,6 +39,9 @@ with warnings.catch_warnings():
     assert pulumi_aws.ec2.Vpc
     assert pulumi_aws.s3.Bucket
     assert pulumi_aws.lb.LoadBalancer
+    assert pulumi_aws.acm.Certificate
+    assert pulumi_aws.route53.Record
+    assert pulumi_aws.wafv2.WebAcl
     assert pulumi_aws.ecs.Service
     assert pulumi_aws.cloudwatch.MetricAlarm
     assert pulumi_awsx.ec2.Vpc
@@ -87,6 +91,7 @@ class Resource:
     protect: bool
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
+    update_timeout: str
     dependencies: tuple[str, ...]
     provider: str
     providers: dict[str, str]
@@ -94,11 +99,12 @@ class Resource:
 
 @dataclass
 class Run:
-    """What a program declared for a stack, by type and name, and what the stack exports."""
+    """What a program declared for a stack, by type and name, what the stack exports, and its warnings."""
 
     stack: str
     resources: list[Resource] = field(default_factory=list)
     exports: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def all(self, kind: str) -> list[Resource]:
         """By the end of the type, such as `rds/instance:Instance`."""
@@ -159,7 +165,10 @@ def run_program(program: Callable[[], None], run: Run, config: Mapping[str, str]
 def run_here(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> None:
     with event_loop() as loop, environment("PULUMI_CONFIG", json.dumps(config)):
         mocks = AwsMocks()
-        set_mocks(mocks, project=PROJECT, stack=run.stack, preview=False, monitor=Recorder(mocks, run))
+        logger = logging.Logger("engine", logging.WARNING)
+        logger.addHandler(WarningsOf(run))
+        recorder = Recorder(mocks, run)
+        set_mocks(mocks, PROJECT, run.stack, preview=False, logger=logger, monitor=recorder)
         set_root_resource(typing.cast(pulumi.Resource, None))
         set_all_config(dict(config), [])
         loop.run_until_complete(run_in_stack(program))
@@ -202,6 +211,17 @@ def environment(name: str, value: str) -> Generator[None]:
             os.environ[name] = before
 
 
+class WarningsOf(logging.Handler):
+    """What the engine would say to whoever runs it."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._run.warnings.append(record.getMessage())
+
+
 class Recorder(MockMonitor):
     """The mock monitor, plus what it forgets: options, and the outputs of the stack."""
 
@@ -223,6 +243,7 @@ class Recorder(MockMonitor):
                     protect=request.protect,
                     retain_on_delete=request.retainOnDelete,
                     ignore_changes=tuple(request.ignoreChanges),
+                    update_timeout=request.customTimeouts.update,
                     dependencies=tuple(sorted(request.dependencies)),
                     provider=request.provider,
                     providers=dict(request.providers),
@@ -262,8 +283,11 @@ class AwsMocks(Mocks):
                 own = {"repositoryUrl": f"registry.example/{args.name}"}
             case "aws:lb/loadBalancer:LoadBalancer":
                 own = {"dnsName": f"{args.name}.elb.example", "arnSuffix": f"app/{args.name}/1"}
+                own |= {"zoneId": "zone-of-load-balancers"}
             case "aws:lb/targetGroup:TargetGroup":
                 own = {"arnSuffix": f"targetgroup/{args.name}/1"}
+            case "aws:acm/certificate:Certificate" | "aws:route53/record:Record":
+                own = domain_outputs(args)
             case "aws:kms/key:Key":
                 own = {"keyId": f"key-of-{args.name}"}
             case _:
@@ -272,6 +296,19 @@ class AwsMocks(Mocks):
 
     def call(self, args: MockCallArgs) -> tuple[dict, list[tuple[str, str]] | None]:
         raise EngineRefused(f"the program asks AWS for {args.token}, which these tests do not answer")
+
+
+def domain_outputs(args: MockResourceArgs) -> dict[str, Any]:
+    """Of a certificate, the record that ACM asks for; of a record, its whole name."""
+    if "domainName" not in args.inputs:
+        return {"fqdn": args.inputs["name"]}
+    proof = {
+        "domainName": args.inputs["domainName"],
+        "resourceRecordName": f"_proof.{args.inputs['domainName']}",
+        "resourceRecordType": "CNAME",
+        "resourceRecordValue": "_proof.acm.example",
+    }
+    return {"domainValidationOptions": [proof]}
 
 
 def vpc_outputs(args: MockResourceArgs) -> dict[str, Any]:
