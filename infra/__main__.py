@@ -45,7 +45,7 @@ database = Database(
 )
 storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
 images = Images(name, settings.images, on_aws)
-balancer = LoadBalancer(name, settings.production, network.vpc_id, network.public_subnet_ids, on_aws)
+balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
 cluster = Cluster(name, settings.region, on_aws)
 if settings.images.api and settings.images.loader:
     around = Surroundings(

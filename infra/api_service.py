@@ -1,9 +1,12 @@
 """The API: tasks behind the load balancer, as many as requests and CPU ask for."""
 
+from typing import Any
+
 import pulumi
+import pulumi_aws as aws
 from pulumi_aws import appautoscaling as scaling
 
-from infra import timeouts
+from infra import rollouts, timeouts
 from infra.containers import Program
 from infra.fargate import Behind, FargateService, Surroundings, Task
 from infra.load_balancer import API_PORT, LoadBalancer
@@ -70,7 +73,7 @@ class ApiService(pulumi.ComponentResource):
             name,
             Task(program, settings.size),
             around,
-            Behind(balancer.target_group_arn, balancer.listener, timeouts.START_S),
+            self._join(balancer),
             self._inside,
         )
         let_through(
@@ -83,6 +86,22 @@ class ApiService(pulumi.ComponentResource):
         self._scale()
         self.register_outputs({})
 
+    def _join(self, balancer: LoadBalancer) -> Behind:
+        """One way for every rollout, so that another one changes nothing but what ECS is told."""
+        role, policy = rollouts.declare_role(f"{self._base}-rollout", balancer, self._inside)
+        first, alternate = balancer.target_group_arns
+        return Behind(
+            target_group_arn=first,
+            advanced=aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgs(
+                alternate_target_group_arn=alternate,
+                production_listener_rule=balancer.rule.arn,
+                role_arn=role.arn,
+            ),
+            rollout=self._settings.rollout,
+            start_s=timeouts.START_S,
+            needs=[balancer.rule, policy],
+        )
+
     def _scale(self) -> None:
         """Each policy asks for a number of tasks; the higher one counts."""
         target = scaling.Target(
@@ -94,20 +113,16 @@ class ApiService(pulumi.ComponentResource):
             max_capacity=self._settings.size.tasks_max,
             opts=self._inside,
         )
-        balancer = self._balancer
-        label = pulumi.Output.concat(balancer.arn_suffix, "/", balancer.target_group_arn_suffix)
-        self._follow(target, "requests", "ALBRequestCountPerTarget", self._settings.requests_per_task, label)
-        self._follow(target, "cpu", "ECSServiceAverageCPUUtilization", CPU_PERCENT)
+        cpu = scaling.PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationArgs(
+            predefined_metric_type="ECSServiceAverageCPUUtilization"
+        )
+        requests = requests_per_task(self._balancer)
+        self._follow(target, "cpu", CPU_PERCENT, predefined_metric_specification=cpu)
+        self._follow(
+            target, "requests", self._settings.requests_per_task, customized_metric_specification=requests
+        )
 
-    def _follow(
-        self,
-        target: scaling.Target,
-        what: str,
-        metric: str,
-        value: int,
-        label: pulumi.Output[str] | None = None,
-    ) -> None:
-        predefined = scaling.PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationArgs
+    def _follow(self, target: scaling.Target, what: str, value: int, **metric: Any) -> None:
         scaling.Policy(
             f"{self._base}-{what}",
             policy_type="TargetTrackingScaling",
@@ -115,12 +130,39 @@ class ApiService(pulumi.ComponentResource):
             scalable_dimension=target.scalable_dimension,
             resource_id=target.resource_id,
             target_tracking_scaling_policy_configuration=scaling.PolicyTargetTrackingScalingPolicyConfigurationArgs(
-                predefined_metric_specification=predefined(
-                    predefined_metric_type=metric, resource_label=label
-                ),
+                **metric,
                 target_value=value,
                 scale_out_cooldown=SCALE_OUT_AFTER_S,
                 scale_in_cooldown=SCALE_IN_AFTER_S,
             ),
             opts=self._inside,
         )
+
+
+def requests_per_task(balancer: LoadBalancer) -> dict[str, Any]:
+    """In a minute, whichever group of targets the tasks are in; in a rollout, of old and new ones together.
+
+    AWS's own ALBRequestCountPerTarget looks at one group, and sees nothing once ECS has moved to the other.
+    """
+    groups = [
+        {
+            "id": f"group{number}",
+            "metric_stat": {
+                "metric": {
+                    "namespace": "AWS/ApplicationELB",
+                    "metric_name": "RequestCountPerTarget",
+                    "dimensions": [
+                        {"name": "LoadBalancer", "value": balancer.arn_suffix},
+                        {"name": "TargetGroup", "value": suffix},
+                    ],
+                },
+                "stat": "Sum",
+            },
+            "return_data": False,
+        }
+        for number, suffix in enumerate(balancer.target_group_arn_suffixes)
+    ]
+    # SUM passes over a group without tasks, which has no figures; with + there would be none at all.
+    names = ", ".join(str(each["id"]) for each in groups)
+    total = {"id": "requests", "expression": f"SUM([{names}])", "label": "Requests", "return_data": True}
+    return {"metrics": [*groups, total]}

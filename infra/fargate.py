@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
+from infra import rollouts
 from infra.cluster import Cluster
 from infra.containers import Log, Program, migration_container, program_container
 from infra.database import Database
 from infra.iam import Statement
 from infra.network import ANYWHERE
 from infra.settings.images import Image
-from infra.settings.services import ServiceSize, TaskSettings
+from infra.settings.services import Rollout, ServiceSize, TaskSettings
 from infra.task_roles import declare_role, to_log_in, to_start_it
 
 HTTPS_PORT = 443
@@ -37,11 +38,16 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Behind:
-    """The load balancer's targets that the tasks join, and how long they may take to be ready."""
+    """The load balancer's targets that the tasks join, and how long they may take to be ready.
+
+    `advanced` is by what ECS moves requests between two groups of targets.
+    """
 
     target_group_arn: pulumi.Output[str]
-    listener: pulumi.Resource
+    advanced: aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgs
+    rollout: Rollout
     start_s: int
+    needs: Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True)
@@ -144,11 +150,14 @@ class FargateService(pulumi.ComponentResource):
         self, definition: aws.ecs.TaskDefinition, policies: list[pulumi.Resource], behind: Behind | None
     ) -> aws.ecs.Service:
         around, program, size = self._around, self._task.program, self._task.size
+        rollout = behind.rollout if behind else Rollout.ROLLING
+        minutes = f"{rollouts.MINUTES[rollout]}m"
         targets = [
             aws.ecs.ServiceLoadBalancerArgs(
                 target_group_arn=each.target_group_arn,
                 container_name=program.name,
                 container_port=program.port or 0,
+                advanced_configuration=each.advanced,
             )
             for each in [behind]
             if each
@@ -173,9 +182,8 @@ class FargateService(pulumi.ComponentResource):
             # New tasks come first, then the old ones go.
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
-            deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(
-                enable=True, rollback=True
-            ),
+            deployment_configuration=rollouts.strategy(rollout),
+            deployment_circuit_breaker=rollouts.circuit_breaker(rollout),
             availability_zone_rebalancing="ENABLED",
             # An update that ends well has replaced the tasks.
             wait_for_steady_state=True,
@@ -185,7 +193,8 @@ class FargateService(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # Without its rights a task cannot start, and ECS takes no targets that nothing listens for.
-                depends_on=[*policies, around.cluster.capacity, *([behind.listener] if behind else [])],
+                depends_on=[*policies, around.cluster.capacity, *(behind.needs if behind else [])],
                 ignore_changes=["desiredCount"],
+                custom_timeouts=pulumi.CustomTimeouts(create=minutes, update=minutes),
             ),
         )

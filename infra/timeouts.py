@@ -2,7 +2,7 @@
 against each other and against what the images say.
 
 A request that is under way outlives its task's leaving: request <= deregistration, graceful < stop. A message
-outlives its chunk: chunk < visibility.
+outlives its chunk: chunk < visibility. A rollout outlives an alarm: alarm < canary, alarm < bake.
 """
 
 # The most that AWS gives a task on Fargate between telling it to stop and killing it; on Spot, the notice.
@@ -37,3 +37,15 @@ LOADER_STOP_S = FARGATE_STOP_MAX_S
 VISIBILITY_S = 300
 # The most that SQS lets a question wait for a message.
 LONG_POLL_S = 20
+
+# A rollout, in the minutes in which ECS counts. So long Pulumi waits for tasks to get ready and old ones to
+# go; what else a rollout takes comes on top.
+ROLLING_MINUTES = 20
+# An alarm that undoes a rollout sounds after this many bad minutes.
+ALARM_MINUTES = 5
+# A few requests go to new tasks for so long, before all do; twice what an alarm needs.
+CANARY_MINUTES = 10
+# Between two steps of a linear rollout. An alarm sounds before the third, when a fifth of the requests moved.
+LINEAR_STEP_MINUTES = 3
+# Old tasks stay for so long after new ones have all requests, so that going back takes seconds.
+BAKE_MINUTES = 10

@@ -103,11 +103,34 @@ def is_protected(run: Run) -> str:
 def batches(run: Run) -> str:
     (rule,) = [
         rule
-        for rule in run.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration").inputs["rules"]
+        for rule in run.one("BucketLifecycleConfiguration", "-batches").inputs["rules"]
         if "expiration" in rule
     ]
     days, versions = rule["expiration"]["days"], rule["noncurrentVersionExpiration"]["noncurrentDays"]
     return f"{days:g} days, {versions:g} after deletion"
+
+
+def scheme(run: Run) -> str:
+    return run.exports["address"].partition(":")[0].upper()
+
+
+def requests_per_address(run: Run) -> str:
+    for acl in run.all("wafv2/webAcl:WebAcl"):
+        (rule,) = acl.inputs["rules"]
+        return f"{rule['statement']['rateBasedStatement']['limit']:g}"
+    return "any number"
+
+
+def access_logs(run: Run) -> str:
+    for lifecycle in run.all("BucketLifecycleConfiguration"):
+        if lifecycle.name.endswith("-access-logs"):
+            (rule,) = lifecycle.inputs["rules"]
+            return f"{rule['expiration']['days']:g} days"
+    return NO
+
+
+def rollout(run: Run) -> str:
+    return run.one("ecs/service:Service", "-api").inputs["deploymentConfiguration"]["strategy"].lower()
 
 
 def yes_or_no(value: bool) -> str:
@@ -140,6 +163,10 @@ ROWS: dict[str, Callable[[Run], str]] = {
     "A loader task": lambda run: task(run, "-loader"),
     "Loader on spare capacity": lambda run: spot(run, "-loader"),
     "Logs of the services": lambda run: log_days(run, "-api"),
+    "Reached over": scheme,
+    "Requests of an address in 5 minutes": requests_per_address,
+    "Record of requests": access_logs,
+    "How new API tasks take over": rollout,
     "AWS refuses to delete the load balancer": lambda run: yes_or_no(
         run.one("lb/loadBalancer:LoadBalancer").inputs["enableDeletionProtection"]
     ),

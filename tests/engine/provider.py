@@ -38,8 +38,16 @@ FIXED = {
     "aws:ec2/securityGroup:SecurityGroup": {"description", "name", "vpcId"},
     "aws:s3/bucket:Bucket": {"bucket"},
     "aws:sqs/queue:Queue": {"fifoQueue", "name"},
-    "aws:lb/loadBalancer:LoadBalancer": {"internal", "loadBalancerType", "name"},
+    "aws:acm/certificate:Certificate": {"domainName", "validationMethod"},
+    "aws:route53/record:Record": {"name", "zoneId"},
+    "aws:lb/loadBalancer:LoadBalancer": {"internal", "loadBalancerType", "name", "namePrefix"},
+    "aws:lb/listener:Listener": {"loadBalancerArn"},
+    "aws:lb/listenerRule:ListenerRule": {"listenerArn"},
+    "aws:lb/targetGroup:TargetGroup": {"namePrefix", "port", "protocol", "targetType", "vpcId"},
+    "aws:wafv2/webAcl:WebAcl": {"name", "scope"},
+    "aws:wafv2/webAclAssociation:WebAclAssociation": {"resourceArn", "webAclArn"},
     "aws:ecs/cluster:Cluster": {"name"},
+    "aws:ecs/service:Service": {"cluster", "launchType", "name", "schedulingStrategy"},
     "aws:ecr/repository:Repository": {"name"},
 }
 

@@ -112,6 +112,26 @@ def test_a_second_preview_finds_nothing_to_change(name: str, up: BringUp) -> Non
     succeed(up(name), "preview", "--expect-no-changes")
 
 
+def test_a_preview_warns_of_names_that_stand_for_the_companys_own(up: BringUp) -> None:
+    said = succeed(up("prod"), "preview")
+    assert "warning: Pulumi.prod.yaml still has names with `example`" in said
+    assert "rates:alarmEmail, rates:domain, rates:domainZoneId" in said
+
+
+def test_another_rollout_or_a_domain_replaces_neither_service_nor_load_balancer(tmp_path: Path) -> None:
+    stack = deployed(tmp_path / "dev", "dev")
+    succeed(stack, "up", "--yes", "--skip-preview")
+    succeed(stack, "config", "set", "apiRollout", "canary")
+    assert operations(stack) == {"aws:ecs/service:Service": "update"}
+    succeed(stack, "config", "set-all", "--plaintext=domain=a.acme.dev", "--plaintext=domainZoneId=Z1")
+    done = operations(stack)
+    assert done["aws:ecs/service:Service"] == "update"
+    assert {kind for kind, operation in done.items() if operation == "replace"} == {
+        "aws:lb/listenerRule:ListenerRule"
+    }
+    assert done.keys() & {"aws:lb/loadBalancer:LoadBalancer", "aws:lb/targetGroup:TargetGroup"} == set()
+
+
 def test_a_destroy_of_prod_is_refused_before_anything_is_gone(up: BringUp) -> None:
     stack = up("prod")
     before = state(stack)

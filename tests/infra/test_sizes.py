@@ -30,6 +30,10 @@ EXPECTED = {
     "A loader task": ("1 vCPU, 2 GiB", "1 vCPU, 2 GiB", "2 vCPU, 4 GiB"),
     "Loader on spare capacity": ("yes", "no", "no"),
     "Logs of the services": ("7 days", "14 days", "90 days"),
+    "Reached over": ("HTTP", "HTTPS", "HTTPS"),
+    "Requests of an address in 5 minutes": ("any number", "20000", "20000"),
+    "Record of requests": ("no", "7 days", "90 days"),
+    "How new API tasks take over": ("rolling", "rolling", "rolling"),
     "AWS refuses to delete the load balancer": ("no", "no", "yes"),
 }
 

@@ -27,7 +27,7 @@ def policy(run: Run, kind: str, name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_objects_and_messages_are_encrypted_with_a_key_of_their_own_that_rotates(shape: str) -> None:
     run = declared(shape)
-    (rule,) = run.one("BucketServerSideEncryptionConfiguration").inputs["rules"]
+    (rule,) = run.one("BucketServerSideEncryptionConfiguration", "-batches").inputs["rules"]
 
     assert run.one("kms/key:Key", "-batches").inputs["enableKeyRotation"] is True
     assert rule == {
@@ -42,14 +42,16 @@ def test_nobody_outside_reaches_the_bucket_and_nobody_without_tls(shape: str) ->
     run = declared(shape)
     arn = f"arn:aws:s3:{PLACE}:rates-{run.stack}-batches"
 
-    assert run.one("BucketPublicAccessBlock").inputs == {
+    assert run.one("BucketPublicAccessBlock", "-batches").inputs == {
         "bucket": bucket_id(run),
         "blockPublicAcls": True,
         "blockPublicPolicy": True,
         "ignorePublicAcls": True,
         "restrictPublicBuckets": True,
     }
-    assert run.one("BucketOwnershipControls").inputs["rule"] == {"objectOwnership": "BucketOwnerEnforced"}
+    assert run.one("BucketOwnershipControls", "-batches").inputs["rule"] == {
+        "objectOwnership": "BucketOwnerEnforced"
+    }
     (statement,) = policy(run, "BucketPolicy", "-batches")
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
     assert statement["Resource"] == [arn, f"{arn}/*"]
@@ -164,7 +166,7 @@ def test_versions_are_kept_and_go_when_the_stack_says_so() -> None:
 def test_objects_and_their_key_outlive_a_mistake_in_production_only(stack: str) -> None:
     run = declared(stack)
     production = stack == "prod"
-    bucket, key = run.one("s3/bucket:Bucket"), run.one("kms/key:Key", "-batches")
+    bucket, key = run.one("s3/bucket:Bucket", "-batches"), run.one("kms/key:Key", "-batches")
 
     assert bucket.inputs["forceDestroy"] is not production
     for resource in (bucket, key):

@@ -14,8 +14,15 @@ from stacks.mock_engine import IMAGES, PLACE, ROOT, SECRET_ARN, SHAPES, Resource
 DEFINITION = "ecs/taskDefinition:TaskDefinition"
 SERVICE = "ecs/service:Service"
 SECRETS = {"PGPASSWORD": f"{SECRET_ARN}:password::", "PGUSER": f"{SECRET_ARN}:username::"}
-# Where AWS knows nothing narrower: a token for any registry; streams in a group; objects under a prefix.
-WIDE = {"ecr:GetAuthorizationToken": r"\*"}
+# Where AWS knows nothing narrower: a token for any registry, or questions to load balancing; streams in a
+# group; objects under a prefix.
+WIDE = {
+    "ecr:GetAuthorizationToken": r"\*",
+    "elasticloadbalancing:DescribeListeners": r"\*",
+    "elasticloadbalancing:DescribeRules": r"\*",
+    "elasticloadbalancing:DescribeTargetGroups": r"\*",
+    "elasticloadbalancing:DescribeTargetHealth": r"\*",
+}
 NARROW = re.compile(r"arn:aws:[a-z0-9-]+:[a-z0-9-]*:\d*:[^*]+(?<!\*)(:\*|/batches/\*)?")
 
 
@@ -144,7 +151,7 @@ def test_ecs_may_start_a_task_and_nothing_else(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_only_ecs_of_this_account_and_region_acts_in_the_roles(shape: str) -> None:
     run = declared(shape)
-    roles = [role for role in run.all("iam/role:Role") if not role.name.endswith("-flow")]
+    roles = [role for role in run.all("iam/role:Role") if role.name.endswith(("-start", "-task"))]
 
     assert len(roles) == 2 * len(run.all(SERVICE))
     for role in roles:

@@ -32,6 +32,15 @@ def test_the_load_balancer_closes_an_idle_connection_before_the_api_does(server:
     assert timeouts.REQUEST_S < timeouts.CONNECTION_IDLE_S
 
 
+def test_a_rollout_outlives_the_alarm_that_would_undo_it_and_the_requests_of_old_tasks() -> None:
+    assert timeouts.ALARM_MINUTES < timeouts.CANARY_MINUTES
+    assert timeouts.ALARM_MINUTES < timeouts.BAKE_MINUTES
+    # The alarm sounds before the third step.
+    assert timeouts.ALARM_MINUTES < 2 * timeouts.LINEAR_STEP_MINUTES
+    for minutes in (timeouts.CANARY_MINUTES, timeouts.LINEAR_STEP_MINUTES, timeouts.BAKE_MINUTES):
+        assert minutes * 60 > timeouts.REQUEST_S + timeouts.DEREGISTRATION_S
+
+
 def test_the_image_drains_as_long_as_the_task() -> None:
     assert f"API_DRAIN_S={timeouts.DRAIN_S} " in (ROOT / "api/Dockerfile").read_text()
 
