@@ -45,7 +45,21 @@ TEMPLATE = {
 
 
 def resource(kind: str, inputs: dict[str, Any] | None = None, name: str = "it") -> Resource:
-    return Resource("urn", kind, name, inputs or {}, True, "", False, False, (), (), "", {})
+    return Resource(
+        urn="urn",
+        type=kind,
+        name=name,
+        inputs=inputs or {},
+        custom=True,
+        parent="",
+        protect=False,
+        retain_on_delete=False,
+        ignore_changes=(),
+        dependencies=(),
+        provider="",
+        providers={},
+        update_timeout="",
+    )
 
 
 def total(*resources: Resource, config: dict[str, str] | None = None) -> tuple[float, float]:
