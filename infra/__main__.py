@@ -15,6 +15,8 @@ from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
 from infra.network import Network
 from infra.settings.placeholders import warn_of_placeholders
+from infra.seed import SeedObject
+from infra.settings.seed import Dump, Sample
 from infra.settings.stack import read_settings
 from infra.storage import BatchStorage
 
@@ -41,9 +43,16 @@ on_aws = pulumi.ResourceOptions(providers=[provider])
 
 network = Network(name, settings.network, settings.region, on_aws)
 database = Database(
-    f"{name}-database", settings.database, network.vpc_id, network.isolated_subnet_ids, on_aws
+    f"{name}-database",
+    settings.database,
+    settings.seed,
+    network.vpc_id,
+    network.isolated_subnet_ids,
+    on_aws,
 )
 storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
+if isinstance(settings.seed, Sample | Dump):
+    SeedObject(f"{name}-seed", settings.seed, storage, on_aws)
 images = Images(name, settings.images, on_aws)
 balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
 cluster = Cluster(name, settings.region, on_aws)

@@ -11,7 +11,9 @@ import pulumi_aws as aws
 
 from infra.keys import declare_key
 from infra.security_groups import let_through
+from infra.seed import copy_of_snapshot, put_once
 from infra.settings.database import DatabaseSettings, InstanceSize, ServerlessSize
+from infra.settings.seed import Seed, Snapshot
 
 DATABASE_NAME = "rates"
 MASTER_USER = "rates_owner"
@@ -68,6 +70,7 @@ class Database(pulumi.ComponentResource):
         self,
         name: str,
         settings: DatabaseSettings,
+        seed: Seed,
         vpc_id: pulumi.Input[str],
         subnet_ids: pulumi.Input[list[str]],
         opts: pulumi.ResourceOptions | None = None,
@@ -86,6 +89,12 @@ class Database(pulumi.ComponentResource):
             pulumi.ResourceOptions.merge(
                 self._data, pulumi.ResourceOptions(retain_on_delete=settings.final_snapshot)
             ),
+        )
+        # Its owner and its database have to be called as here, which those of any copy of this system are.
+        self._snapshot = (
+            copy_of_snapshot(f"{name}-seed", seed, settings.engine, self._key.arn, self._inside)
+            if isinstance(seed, Snapshot)
+            else None
         )
         self._subnet_group = aws.rds.SubnetGroup(name, subnet_ids=subnet_ids, opts=self._inside)
         self._security_group = aws.ec2.SecurityGroup(
@@ -142,6 +151,7 @@ class Database(pulumi.ComponentResource):
             allocated_storage=size.storage_gib,
             max_allocated_storage=size.storage_gib_max,
             multi_az=settings.multi_az,
+            snapshot_identifier=self._snapshot,
             db_name=DATABASE_NAME,
             port=PORT,
             db_subnet_group_name=self._subnet_group.name,
@@ -168,7 +178,8 @@ class Database(pulumi.ComponentResource):
             skip_final_snapshot=not settings.final_snapshot,
             final_snapshot_identifier=self._final_snapshot(),
             copy_tags_to_snapshot=True,
-            opts=self._data,
+            # RDS makes a new database of another snapshot.
+            opts=put_once(self._data, "snapshotIdentifier"),
         )
         return Server(
             identifier=instance.identifier,
@@ -192,6 +203,7 @@ class Database(pulumi.ComponentResource):
                 max_capacity=size.acus_max,
                 seconds_until_auto_pause=PAUSE_AFTER_S if size.pauses else None,
             ),
+            snapshot_identifier=self._snapshot,
             database_name=DATABASE_NAME,
             port=PORT,
             db_subnet_group_name=self._subnet_group.name,
@@ -213,7 +225,7 @@ class Database(pulumi.ComponentResource):
             skip_final_snapshot=not settings.final_snapshot,
             final_snapshot_identifier=self._final_snapshot(),
             copy_tags_to_snapshot=True,
-            opts=self._data,
+            opts=put_once(self._data, "snapshotIdentifier"),
         )
         # Aurora takes these from the servers' group alone; in the cluster's they would silently do nothing.
         parameter_group_name = self._parameter_group(LOGGING | (END_IDLE_SESSIONS if size.pauses else {}))

@@ -237,7 +237,7 @@ class Recorder(MockMonitor):
                     urn=response.urn,
                     type=request.type,
                     name=request.name,
-                    inputs=rpc.deserialize_properties(request.object),
+                    inputs=comparable(rpc.deserialize_properties(request.object)),
                     custom=request.custom,
                     parent=request.parent,
                     protect=request.protect,
@@ -255,6 +255,11 @@ class Recorder(MockMonitor):
         if "::pulumi:pulumi:Stack::" in request.urn:
             self._run.exports.update(rpc.deserialize_properties(request.outputs))
         return super().RegisterResourceOutputs(request)
+
+
+def comparable(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A file by its path: Pulumi's own object for one is like no other."""
+    return {key: each.path if isinstance(each, pulumi.FileAsset) else each for key, each in inputs.items()}
 
 
 class AwsMocks(Mocks):
@@ -288,6 +293,8 @@ class AwsMocks(Mocks):
                 own = {"arnSuffix": f"targetgroup/{args.name}/1"}
             case "aws:acm/certificate:Certificate" | "aws:route53/record:Record":
                 own = domain_outputs(args)
+            case "aws:ec2/launchTemplate:LaunchTemplate":
+                own = {"latestVersion": 1}
             case "aws:kms/key:Key":
                 own = {"keyId": f"key-of-{args.name}"}
             case _:

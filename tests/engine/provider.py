@@ -28,8 +28,20 @@ from tests.engine.vpc import Vpc
 
 # What AWS cannot change on what is there, of what holds data or traffic: a change makes a new one.
 FIXED = {
-    "aws:rds/instance:Instance": {"dbName", "kmsKeyId", "storageEncrypted", "username"},
-    "aws:rds/cluster:Cluster": {"databaseName", "kmsKeyId", "masterUsername", "storageEncrypted"},
+    "aws:rds/instance:Instance": {
+        "dbName",
+        "kmsKeyId",
+        "snapshotIdentifier",
+        "storageEncrypted",
+        "username",
+    },
+    "aws:rds/cluster:Cluster": {
+        "databaseName",
+        "kmsKeyId",
+        "masterUsername",
+        "snapshotIdentifier",
+        "storageEncrypted",
+    },
     "aws:rds/subnetGroup:SubnetGroup": {"name"},
     "aws:rds/parameterGroup:ParameterGroup": {"family", "name"},
     "aws:rds/clusterParameterGroup:ClusterParameterGroup": {"family", "name"},

@@ -153,6 +153,22 @@ def test_another_size_changes_the_database_alone_and_dev_is_destroyed_to_the_las
     assert state(stack) == []
 
 
+def test_another_seed_makes_no_new_database_and_puts_nothing_in_a_second_time(tmp_path: Path) -> None:
+    """AWS makes a new database for another snapshot: `provider.py`."""
+    stack = deployed(tmp_path / "dev", "dev")
+    snapshot = "arn:aws:rds:eu-west-1:123456789012:snapshot:"
+    succeed(stack, "config", "set", "seed", f"{snapshot}monday")
+    succeed(stack, "up", "--yes", "--skip-preview")
+    succeed(stack, "config", "set", "seed", f"{snapshot}tuesday")
+    assert operations(stack) == {}
+    succeed(stack, "config", "set", "seed", "none")
+    assert operations(stack) == {"aws:rds/snapshotCopy:SnapshotCopy": "delete"}
+    succeed(stack, "config", "set", "seed", "s3://dumps/monday.sql")
+    succeed(stack, "up", "--yes", "--skip-preview")
+    succeed(stack, "config", "set", "seed", "s3://dumps/tuesday.sql")
+    assert operations(stack) == {}
+
+
 def test_bad_settings_are_named_all_at_once_and_without_a_traceback(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "dev", "dev")
     for setting in (("zones", "7"), ("natGateway", "single"), ("databaseInstanceClass", "large")):
