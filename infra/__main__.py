@@ -18,6 +18,7 @@ from infra.settings.placeholders import warn_of_placeholders
 from infra.seed import SeedObject
 from infra.settings.seed import Dump, Sample
 from infra.settings.stack import read_settings
+from infra.sleep import Sleep, Sleeper
 from infra.storage import BatchStorage
 
 # For a first look, on the sample's data.
@@ -56,6 +57,7 @@ if isinstance(settings.seed, Sample | Dump):
 images = Images(name, settings.images, on_aws)
 balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
 cluster = Cluster(name, settings.region, on_aws)
+sleepers: list[Sleeper] = []
 if settings.images.api and settings.images.loader:
     around = Surroundings(
         region=settings.region,
@@ -67,13 +69,19 @@ if settings.images.api and settings.images.loader:
         migrations=settings.images.loader,
         settings=settings.tasks,
     )
-    ApiService(f"{name}-api", settings.images.api, settings.api, around, balancer, on_aws)
-    LoaderService(f"{name}-loader", settings.images.loader, settings.loader, around, storage, on_aws)
+    api = ApiService(f"{name}-api", settings.images.api, settings.api, around, balancer, on_aws)
+    loader = LoaderService(f"{name}-loader", settings.images.loader, settings.loader, around, storage, on_aws)
+    sleepers = [
+        Sleeper("api", api.target, settings.api.size),
+        Sleeper("loader", loader.target, settings.loader.size),
+    ]
     pulumi.export("services", "running")
 else:
     pulumi.export(
         "services", "none yet: push both images to the repositories, then set apiImage and loaderImage"
     )
+if settings.awake:
+    Sleep(f"{name}-sleep", settings.awake, settings.database.engine, database, sleepers, on_aws)
 
 pulumi.export("address", balancer.address)
 pulumi.export("curl", pulumi.Output.concat("curl '", balancer.address, RATES_PATH, "'"))

@@ -38,7 +38,9 @@ HEALTH_CHECK = {
 
 
 class ApiService(pulumi.ComponentResource):
-    """Reached by the load balancer alone. Nobody needs anything of it: its address is the balancer's."""
+    """Reached by the load balancer alone, whose address is its own. `target` is what autoscaling scales."""
+
+    target: scaling.Target
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class ApiService(pulumi.ComponentResource):
             API_PORT,
             self._inside,
         )
-        self._scale()
+        self.target = self._scale()
         self.register_outputs({})
 
     def _join(self, balancer: LoadBalancer) -> Behind:
@@ -102,7 +104,7 @@ class ApiService(pulumi.ComponentResource):
             needs=[balancer.rule, policy],
         )
 
-    def _scale(self) -> None:
+    def _scale(self) -> scaling.Target:
         """Each policy asks for a number of tasks; the higher one counts."""
         target = scaling.Target(
             self._base,
@@ -121,6 +123,7 @@ class ApiService(pulumi.ComponentResource):
         self._follow(
             target, "requests", self._settings.requests_per_task, customized_metric_specification=requests
         )
+        return target
 
     def _follow(self, target: scaling.Target, what: str, value: int, **metric: Any) -> None:
         scaling.Policy(

@@ -29,7 +29,9 @@ BACKLOG_METRICS = {
 
 
 class LoaderService(pulumi.ComponentResource):
-    """Reached by nobody: it asks the queue, the bucket and the database."""
+    """Reached by nobody: it asks queue, bucket and database. `target` is what autoscaling scales."""
+
+    target: scaling.Target
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class LoaderService(pulumi.ComponentResource):
         service = FargateService(
             name, Task(program, settings.size, to_take_batches(storage)), around, opts=self._inside
         )
-        self._target = scaling.Target(
+        self.target = scaling.Target(
             name,
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
@@ -92,9 +94,9 @@ class LoaderService(pulumi.ComponentResource):
         return scaling.Policy(
             f"{self._base}-{what}",
             policy_type="StepScaling",
-            service_namespace=self._target.service_namespace,
-            scalable_dimension=self._target.scalable_dimension,
-            resource_id=self._target.resource_id,
+            service_namespace=self.target.service_namespace,
+            scalable_dimension=self.target.scalable_dimension,
+            resource_id=self.target.resource_id,
             step_scaling_policy_configuration=scaling.PolicyStepScalingPolicyConfigurationArgs(
                 adjustment_type="ExactCapacity",
                 metric_aggregation_type="Maximum",
