@@ -7,6 +7,8 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.api_service import ApiService
+from infra.bastion import NONE as NO_BASTION
+from infra.bastion import Bastion
 from infra.cluster import Cluster
 from infra.database import Database
 from infra.fargate import Surroundings
@@ -82,6 +84,12 @@ else:
     )
 if settings.awake:
     Sleep(f"{name}-sleep", settings.awake, settings.database.engine, database, sleepers, on_aws)
+
+if settings.bastion:
+    bastion = Bastion(f"{name}-bastion", settings.bastion, settings.region, network, database, on_aws)
+    pulumi.export("bastion", bastion.command)
+else:
+    pulumi.export("bastion", NO_BASTION)
 
 pulumi.export("address", balancer.address)
 pulumi.export("curl", pulumi.Output.concat("curl '", balancer.address, RATES_PATH, "'"))

@@ -33,6 +33,8 @@ NAMES = {
     "name",
     "repositoryName",
     "roleName",
+    "targetDbClusterSnapshotIdentifier",
+    "targetDbSnapshotIdentifier",
 }
 
 
@@ -148,6 +150,7 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
         "curl": f"curl '{address}/rates?date_from=2021-01-20&date_to=2021-01-31"
         "&orig_code=china_main&dest_code=northern_europe'",
         "services": "running",
+        "bastion": "none: set bastion to true for a way to the database",
         "vpcId": f"{name}-vpc",
         "publicSubnetIds": [f"{name}-public-{zone}" for zone in zones],
         "taskSubnetIds": [f"{name}-{tasks}-{zone}" for zone in zones],
