@@ -133,6 +133,12 @@ def rollout(run: Run) -> str:
     return run.one("ecs/service:Service", "-api").inputs["deploymentConfiguration"]["strategy"].lower()
 
 
+def starts_with(run: Run) -> str:
+    objects = {"bucketObjectv2:BucketObjectv2": "the sample", "objectCopy:ObjectCopy": "a dump"}
+    found = [seed for kind, seed in objects.items() if run.all(f"s3/{kind}")]
+    return "a snapshot" if "snapshotIdentifier" in database(run) else (found or ["nothing"])[0]
+
+
 def yes_or_no(value: bool) -> str:
     return YES if value else NO
 
@@ -154,6 +160,7 @@ ROWS: dict[str, Callable[[Run], str]] = {
         not database(run)["deleteAutomatedBackups"]
     ),
     "Changes that restart the database": changes,
+    "A new copy starts with": starts_with,
     "Batches kept": batches,
     "Images kept": images_kept,
     "API tasks": lambda run: tasks(run, "-api"),
@@ -162,6 +169,8 @@ ROWS: dict[str, Callable[[Run], str]] = {
     "Loader tasks": lambda run: tasks(run, "-loader"),
     "A loader task": lambda run: task(run, "-loader"),
     "Loader on spare capacity": lambda run: spot(run, "-loader"),
+    "Stopped at night and at weekends": lambda run: yes_or_no(bool(run.all("scheduler/schedule:Schedule"))),
+    "A bastion for people": lambda run: yes_or_no(bool(run.all("ec2/instance:Instance"))),
     "Logs of the services": lambda run: log_days(run, "-api"),
     "Reached over": scheme,
     "Requests of an address in 5 minutes": requests_per_address,

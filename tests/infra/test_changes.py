@@ -1,8 +1,14 @@
 """What a change of settings touches: a deploy or a new size leaves data and address alone."""
 
+from typing import Any
+
 import pytest
 
-from stacks.mock_engine import IMAGES, Run, declared, run_stack
+from stacks.mock_engine import IMAGES, Resource, Run, declared, run_stack
+
+PUBLIC_KEY = f"ssh-ed25519 {'A' * 68}"
+SCHEDULE = "aws:scheduler/schedule:Schedule"
+SNAPSHOT = "arn:aws:rds:eu-west-1:123456789012:snapshot:monday"
 
 
 def touched(before: Run, after: Run) -> set[str]:
@@ -43,3 +49,76 @@ def test_a_deploy_of_new_images_touches_the_task_definitions_alone(stack: str) -
 )
 def test_a_new_size_touches_what_has_it_and_nothing_else(changes: dict[str, str], kinds: set[str]) -> None:
     assert touched(declared("prod"), run_stack("prod", changes=changes)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [
+        ({"awakeHours": "05-23"}, {"aws:appautoscaling/scheduledAction:ScheduledAction", SCHEDULE}),
+        ({"timeZone": "Asia/Tokyo"}, {"aws:appautoscaling/scheduledAction:ScheduledAction", SCHEDULE}),
+        (
+            {"awakeHours": ""},
+            {
+                "aws:appautoscaling/scheduledAction:ScheduledAction",
+                "aws:iam/role:Role",
+                "aws:iam/rolePolicy:RolePolicy",
+                "aws:scheduler/scheduleGroup:ScheduleGroup",
+                "rates:sleep:Sleep",
+                SCHEDULE,
+            },
+        ),
+        (
+            {"bastion": "true", "bastionPublicKey": PUBLIC_KEY},
+            {
+                "aws:ec2/instance:Instance",
+                "aws:ec2/launchTemplate:LaunchTemplate",
+                "aws:ec2/securityGroup:SecurityGroup",
+                "aws:iam/instanceProfile:InstanceProfile",
+                "aws:iam/role:Role",
+                "aws:iam/rolePolicy:RolePolicy",
+                "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+                "rates:bastion:Bastion",
+            },
+        ),
+        ({"seed": "none"}, {"aws:s3/bucketObjectv2:BucketObjectv2", "rates:seed:SeedObject"}),
+        (
+            {"seed": "s3://elsewhere/monday.sql"},
+            {"aws:s3/bucketObjectv2:BucketObjectv2", "aws:s3/objectCopy:ObjectCopy"},
+        ),
+        (
+            {"seed": SNAPSHOT},
+            {
+                "aws:s3/bucketObjectv2:BucketObjectv2",
+                "rates:seed:SeedObject",
+                "aws:rds/snapshotCopy:SnapshotCopy",
+                # Of the database only what it was made of, which is ignored.
+                "aws:rds/instance:Instance",
+            },
+        ),
+    ],
+)
+def test_hours_a_bastion_or_another_seed_touch_no_bucket_no_service_and_no_way_in(
+    changes: dict[str, str], kinds: set[str]
+) -> None:
+    assert touched(declared("dev"), run_stack("dev", changes=changes)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"seed": "none"}, {"seed": SNAPSHOT}),
+        ({"seed": SNAPSHOT}, {"seed": "none"}),
+        ({"seed": SNAPSHOT}, {"seed": SNAPSHOT.replace("monday", "tuesday")}),
+    ],
+)
+def test_another_seed_leaves_of_the_database_all_but_what_is_ignored(
+    one: dict[str, str], other: dict[str, str]
+) -> None:
+    before, after = (
+        run_stack("dev", changes=changes).one("rds/instance:Instance") for changes in (one, other)
+    )
+
+    def known(resource: Resource) -> dict[str, Any]:
+        return {key: value for key, value in resource.inputs.items() if key not in resource.ignore_changes}
+
+    assert known(before) == known(after)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stacks.mock_engine import ROOT, STACKS, declared
+from stacks.mock_engine import ROOT, STACKS, declared, run_stack
 from stacks.sizes import document, sizes
 
 # From the cheapest that works to what customers rely on.
@@ -21,6 +21,7 @@ EXPECTED = {
     "A deleted database leaves a snapshot": ("no", "yes", "yes"),
     "A deleted database leaves its backups": ("no", "no", "yes"),
     "Changes that restart the database": ("at once", "in the weekly window", "in the weekly window"),
+    "A new copy starts with": ("the sample", "nothing", "nothing"),
     "Batches kept": ("30 days, 7 after deletion", "30 days, 7 after deletion", "365 days, 30 after deletion"),
     "Images kept": ("20", "20", "100"),
     "API tasks": ("1 to 2", "2 to 4", "3 to 30"),
@@ -29,6 +30,8 @@ EXPECTED = {
     "Loader tasks": ("0 to 2", "1 to 4", "2 to 50"),
     "A loader task": ("1 vCPU, 2 GiB", "1 vCPU, 2 GiB", "2 vCPU, 4 GiB"),
     "Loader on spare capacity": ("yes", "no", "no"),
+    "Stopped at night and at weekends": ("yes", "no", "no"),
+    "A bastion for people": ("no", "no", "no"),
     "Logs of the services": ("7 days", "14 days", "90 days"),
     "Reached over": ("HTTP", "HTTPS", "HTTPS"),
     "Requests of an address in 5 minutes": ("any number", "20000", "20000"),
@@ -58,3 +61,17 @@ def test_an_aurora_stack_has_a_table_too() -> None:
     assert cells["Database server"] == "0 to 4 ACU"
     assert cells["Database storage"] == "as needed"
     assert cells["Standby in another zone"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        ("none", "nothing"),
+        ("s3://elsewhere/monday.sql", "a dump"),
+        ("arn:aws:rds:eu-west-1:123456789012:snapshot:monday", "a snapshot"),
+    ],
+)
+def test_the_table_says_what_a_new_copy_starts_with(seed: str, said: str) -> None:
+    table = sizes({"dev": run_stack("dev", changes={"seed": seed})})
+
+    assert table["A new copy starts with"]["dev"] == said
