@@ -86,6 +86,14 @@ def test_each_service_wakes_to_the_range_that_it_was_made_with() -> None:
                 assert action[key] == target.inputs[key]
 
 
+def test_a_new_number_of_tasks_counts_at_once_and_on_every_morning_after() -> None:
+    run = run_stack("dev", changes={"apiTasksMin": "2"})
+    target = run.one("appautoscaling/target:Target", "-api")
+
+    assert (target.inputs["minCapacity"], target.ignore_changes) == (2, ())
+    assert ranges(run)["api-awake"][1:] == (2, 2)
+
+
 def test_the_database_is_up_before_the_tasks_and_stops_after_them() -> None:
     run = run_stack("dev", changes=HOURS)
 
