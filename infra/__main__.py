@@ -9,15 +9,16 @@ import pulumi_aws as aws
 from infra.api_service import ApiService
 from infra.bastion import NONE as NO_BASTION
 from infra.bastion import Bastion
-from infra.cluster import Cluster
-from infra.database import Database
+from infra.cluster import Cluster, insights_log_group
+from infra.database import Database, exported_log_groups
 from infra.fargate import Surroundings
 from infra.images import Images
 from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
+from infra.logs import Logs
 from infra.network import Network
-from infra.settings.placeholders import warn_of_placeholders
 from infra.seed import SeedObject
+from infra.settings.placeholders import warn_of_placeholders
 from infra.settings.seed import Dump, Sample
 from infra.settings.stack import read_settings
 from infra.sleep import Sleep, Sleeper
@@ -44,13 +45,22 @@ provider = aws.Provider(
 )
 on_aws = pulumi.ResourceOptions(providers=[provider])
 
-network = Network(name, settings.network, settings.region, on_aws)
+exported = exported_log_groups(f"{name}-database", settings.database.engine)
+logs = Logs(
+    name,
+    settings.region,
+    settings.tasks.log_days,
+    [*exported.values(), insights_log_group(name)],
+    on_aws,
+)
+network = Network(name, settings.network, settings.region, logs, on_aws)
 database = Database(
     f"{name}-database",
     settings.database,
     settings.seed,
     network.vpc_id,
     network.isolated_subnet_ids,
+    logs,
     on_aws,
 )
 storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
@@ -58,7 +68,7 @@ if isinstance(settings.seed, Sample | Dump):
     SeedObject(f"{name}-seed", settings.seed, storage, on_aws)
 images = Images(name, settings.images, on_aws)
 balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
-cluster = Cluster(name, settings.region, on_aws)
+cluster = Cluster(name, settings.observability.container_insights, logs, on_aws)
 sleepers: list[Sleeper] = []
 if settings.images.api and settings.images.loader:
     around = Surroundings(
@@ -67,6 +77,7 @@ if settings.images.api and settings.images.loader:
         subnet_ids=network.task_subnet_ids,
         public_ip=network.tasks_need_public_ip,
         cluster=cluster,
+        logs=logs,
         database=database,
         migrations=settings.images.loader,
         settings=settings.tasks,

@@ -10,9 +10,10 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.keys import declare_key
+from infra.logs import Logs
 from infra.security_groups import let_through
 from infra.seed import copy_of_snapshot, put_once
-from infra.settings.database import DatabaseSettings, InstanceSize, ServerlessSize
+from infra.settings.database import DatabaseSettings, Engine, InstanceSize, ServerlessSize
 from infra.settings.seed import Seed, Snapshot
 
 DATABASE_NAME = "rates"
@@ -33,6 +34,14 @@ LOGGING = {"log_min_duration_statement": "1000", "log_lock_waits": "1"}
 # Aurora pauses once nobody has been connected for this long, 300 s at least; so idle sessions have to end.
 PAUSE_AFTER_S = 300
 END_IDLE_SESSIONS = {"idle_session_timeout": "60000"}  # ms
+# What it exports to CloudWatch Logs; `upgrade` of an instance is there when RDS takes it to another major.
+EXPORTED_LOGS = {Engine.POSTGRES: ["postgresql", "upgrade"], Engine.AURORA: ["postgresql"]}
+
+
+def exported_log_groups(name: str, engine: Engine) -> dict[str, str]:
+    """Where RDS writes each log."""
+    kind = "cluster" if engine is Engine.AURORA else "instance"
+    return {log: f"/aws/rds/{kind}/{name}/{log}" for log in EXPORTED_LOGS[engine]}
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ class Database(pulumi.ComponentResource):
         seed: Seed,
         vpc_id: pulumi.Input[str],
         subnet_ids: pulumi.Input[list[str]],
+        logs: Logs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("rates:database:Database", name, None, opts)
@@ -81,6 +91,9 @@ class Database(pulumi.ComponentResource):
         self._inside = pulumi.ResourceOptions(parent=self)
         # For what data would be lost with: Pulumi deletes or replaces it only after `pulumi state unprotect`.
         self._data = pulumi.ResourceOptions(parent=self, protect=settings.production)
+        self._logged = pulumi.ResourceOptions.merge(
+            self._data, pulumi.ResourceOptions(depends_on=self._declare_log_groups(logs))
+        )
 
         self._key = declare_key(
             name,
@@ -128,6 +141,13 @@ class Database(pulumi.ComponentResource):
 
         return pulumi.Output.all(self._server.arn, self._server.resource_id).apply(lambda both: login(*both))
 
+    def _declare_log_groups(self, logs: Logs) -> list[aws.cloudwatch.LogGroup]:
+        groups = exported_log_groups(self._base, self._settings.engine)
+        return [
+            logs.declare_log_group(f"{self._base}-{log}", logs.days, self, group)
+            for log, group in groups.items()
+        ]
+
     def _declare_clients(self, vpc_id: pulumi.Input[str]) -> pulumi.Output[str]:
         clients = aws.ec2.SecurityGroup(
             f"{self._base}-clients",
@@ -165,7 +185,7 @@ class Database(pulumi.ComponentResource):
             storage_encrypted=True,
             kms_key_id=self._key.arn,
             parameter_group_name=self._parameter_group(TLS_ONLY | LOGGING),
-            enabled_cloudwatch_logs_exports=["postgresql", "upgrade"],
+            enabled_cloudwatch_logs_exports=EXPORTED_LOGS[settings.engine],
             performance_insights_enabled=True,
             performance_insights_retention_period=INSIGHTS_DAYS,
             performance_insights_kms_key_id=self._key.arn,
@@ -179,7 +199,7 @@ class Database(pulumi.ComponentResource):
             final_snapshot_identifier=self._final_snapshot(),
             copy_tags_to_snapshot=True,
             # RDS makes a new database of another snapshot.
-            opts=put_once(self._data, "snapshotIdentifier"),
+            opts=put_once(self._logged, "snapshotIdentifier"),
         )
         return Server(
             identifier=instance.identifier,
@@ -215,7 +235,7 @@ class Database(pulumi.ComponentResource):
             storage_encrypted=True,
             kms_key_id=self._key.arn,
             db_cluster_parameter_group_name=self._cluster_parameter_group(TLS_ONLY),
-            enabled_cloudwatch_logs_exports=["postgresql"],
+            enabled_cloudwatch_logs_exports=EXPORTED_LOGS[settings.engine],
             backup_retention_period=settings.backup_days,
             preferred_backup_window=BACKUP_WINDOW,
             preferred_maintenance_window=MAINTENANCE_WINDOW,
@@ -225,7 +245,7 @@ class Database(pulumi.ComponentResource):
             skip_final_snapshot=not settings.final_snapshot,
             final_snapshot_identifier=self._final_snapshot(),
             copy_tags_to_snapshot=True,
-            opts=put_once(self._data, "snapshotIdentifier"),
+            opts=put_once(self._logged, "snapshotIdentifier"),
         )
         # Aurora takes these from the servers' group alone; in the cluster's they would silently do nothing.
         parameter_group_name = self._parameter_group(LOGGING | (END_IDLE_SESSIONS if size.pauses else {}))

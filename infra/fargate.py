@@ -14,6 +14,7 @@ from infra.cluster import Cluster
 from infra.containers import Log, Program, migration_container, program_container
 from infra.database import Database
 from infra.iam import Statement
+from infra.logs import Logs
 from infra.network import ANYWHERE
 from infra.settings.images import Image
 from infra.settings.services import Rollout, ServiceSize, TaskSettings
@@ -31,6 +32,7 @@ class Surroundings:
     subnet_ids: pulumi.Output[list[str]]
     public_ip: bool
     cluster: Cluster
+    logs: Logs
     database: Database
     migrations: Image
     settings: TaskSettings
@@ -105,7 +107,7 @@ class FargateService(pulumi.ComponentResource):
 
     def _declare_task(self) -> tuple[aws.ecs.TaskDefinition, list[pulumi.Resource]]:
         around, program, size = self._around, self._task.program, self._task.size
-        logs = around.cluster.declare_log_group(self._base, around.settings.log_days, self)
+        logs = around.logs.declare_log_group(self._base, around.settings.log_days, self)
         images = [program.image.repository_arn, around.migrations.repository_arn]
         starter, starter_policy = declare_role(
             f"{self._base}-start",

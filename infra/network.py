@@ -11,6 +11,7 @@ import pulumi_aws as aws
 import pulumi_awsx as awsx
 
 from infra.iam import allow, document, trust
+from infra.logs import Logs
 from infra.settings.network import Nat, NetworkSettings
 
 ANYWHERE = "0.0.0.0/0"
@@ -59,6 +60,7 @@ class Network(pulumi.ComponentResource):
         name: str,
         settings: NetworkSettings,
         region: str,
+        logs: Logs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("rates:network:Network", name, None, opts)
@@ -86,7 +88,8 @@ class Network(pulumi.ComponentResource):
         # world. It cannot be deleted, so it is emptied.
         aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.vpc_id, ingress=[], egress=[], opts=self._inside)
         if settings.flow_log_days:
-            self._log_refused_connections(name, vpc.vpc_id, settings.flow_log_days)
+            refused = logs.declare_log_group(f"{name}-flow", settings.flow_log_days, self)
+            self._log_refused_connections(name, vpc.vpc_id, refused)
 
         self.tasks_need_public_ip = settings.nat is Nat.NONE
         self.vpc_id = vpc.vpc_id
@@ -104,8 +107,9 @@ class Network(pulumi.ComponentResource):
             }
         )
 
-    def _log_refused_connections(self, name: str, vpc_id: pulumi.Output[str], days: int) -> None:
-        logs = aws.cloudwatch.LogGroup(f"{name}-flow", retention_in_days=days, opts=self._inside)
+    def _log_refused_connections(
+        self, name: str, vpc_id: pulumi.Output[str], logs: aws.cloudwatch.LogGroup
+    ) -> None:
         role = aws.iam.Role(
             f"{name}-flow",
             assume_role_policy=trust("vpc-flow-logs.amazonaws.com"),
