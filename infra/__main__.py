@@ -10,14 +10,16 @@ from infra.api_service import ApiService
 from infra.bastion import NONE as NO_BASTION
 from infra.bastion import Bastion
 from infra.cluster import Cluster, insights_log_group
-from infra.database import Database, exported_log_groups
+from infra.database import Database, Place, exported_log_groups
 from infra.fargate import Surroundings
 from infra.images import Images
 from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
 from infra.logs import Logs
 from infra.network import Network
+from infra.observability import Observability, Parts
 from infra.seed import SeedObject
+from infra.service_alarms import Watched
 from infra.settings.placeholders import warn_of_placeholders
 from infra.settings.seed import Dump, Sample
 from infra.settings.stack import read_settings
@@ -58,9 +60,7 @@ database = Database(
     f"{name}-database",
     settings.database,
     settings.seed,
-    network.vpc_id,
-    network.isolated_subnet_ids,
-    logs,
+    Place(network.vpc_id, network.isolated_subnet_ids, logs),
     on_aws,
 )
 storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
@@ -70,6 +70,7 @@ images = Images(name, settings.images, on_aws)
 balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
 cluster = Cluster(name, settings.observability.container_insights, logs, on_aws)
 sleepers: list[Sleeper] = []
+observability = Observability(name, settings, Parts(balancer, cluster, database, storage), on_aws)
 if settings.images.api and settings.images.loader:
     around = Surroundings(
         region=settings.region,
@@ -81,9 +82,15 @@ if settings.images.api and settings.images.loader:
         database=database,
         migrations=settings.images.loader,
         settings=settings.tasks,
+        rollback_alarm_names=observability.rollback_alarm_names,
     )
     api = ApiService(f"{name}-api", settings.images.api, settings.api, around, balancer, on_aws)
     loader = LoaderService(f"{name}-loader", settings.images.loader, settings.loader, around, storage, on_aws)
+    observability.watch(
+        Watched("api", api.service_name, settings.api.size.tasks_min),
+        Watched("loader", loader.service_name, settings.loader.size.tasks_min),
+        [api, loader],
+    )
     sleepers = [
         Sleeper("api", api.target, settings.api.size),
         Sleeper("loader", loader.target, settings.loader.size),
@@ -104,6 +111,7 @@ else:
 
 pulumi.export("address", balancer.address)
 pulumi.export("curl", pulumi.Output.concat("curl '", balancer.address, RATES_PATH, "'"))
+pulumi.export("dashboard", observability.dashboard)
 pulumi.export("vpcId", network.vpc_id)
 pulumi.export("publicSubnetIds", network.public_subnet_ids)
 pulumi.export("taskSubnetIds", network.task_subnet_ids)

@@ -38,9 +38,13 @@ HEALTH_CHECK = {
 
 
 class ApiService(pulumi.ComponentResource):
-    """Reached by the load balancer alone, whose address is its own. `target` is what autoscaling scales."""
+    """Reached by the load balancer alone, whose address is its own.
+
+    `target` is what autoscaling scales, `service_name` what metrics call it.
+    """
 
     target: scaling.Target
+    service_name: pulumi.Output[str]
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class ApiService(pulumi.ComponentResource):
             API_PORT,
             self._inside,
         )
+        self.service_name = self._service.name
         self.target = self._scale()
         self.register_outputs({})
 

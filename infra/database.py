@@ -54,6 +54,17 @@ class Server:
     reader_host: pulumi.Output[str]
     resource_id: pulumi.Output[str]
     master_secret_arn: pulumi.Output[str]
+    server_identifiers: list[pulumi.Output[str]]
+    insights: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the servers lie, and where what they log is kept."""
+
+    vpc_id: pulumi.Output[str]
+    subnet_ids: pulumi.Output[list[str]]
+    logs: Logs
 
 
 class Database(pulumi.ComponentResource):
@@ -61,6 +72,7 @@ class Database(pulumi.ComponentResource):
 
     Its names are fixed, so that its logs can be declared before it; a change that would replace it fails.
     `reader_host` is where to read only: the readers of a cluster that has some, and otherwise `host`.
+    `server_identifiers` are the instance's, or those of a cluster; `insights` says whether load is measured.
     `pauses` says whether it sleeps while nobody asks; `key_arn` is the key of the master secret too.
     """
 
@@ -68,6 +80,8 @@ class Database(pulumi.ComponentResource):
     reader_host: pulumi.Output[str]
     port: int
     identifier: pulumi.Output[str]
+    server_identifiers: list[pulumi.Output[str]]
+    insights: bool
     arn: pulumi.Output[str]
     database_name: str
     pauses: bool
@@ -80,9 +94,7 @@ class Database(pulumi.ComponentResource):
         name: str,
         settings: DatabaseSettings,
         seed: Seed,
-        vpc_id: pulumi.Input[str],
-        subnet_ids: pulumi.Input[list[str]],
-        logs: Logs,
+        place: Place,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("rates:database:Database", name, None, opts)
@@ -92,7 +104,7 @@ class Database(pulumi.ComponentResource):
         # For what data would be lost with: Pulumi deletes or replaces it only after `pulumi state unprotect`.
         self._data = pulumi.ResourceOptions(parent=self, protect=settings.production)
         self._logged = pulumi.ResourceOptions.merge(
-            self._data, pulumi.ResourceOptions(depends_on=self._declare_log_groups(logs))
+            self._data, pulumi.ResourceOptions(depends_on=self._declare_log_groups(place.logs))
         )
 
         self._key = declare_key(
@@ -109,11 +121,11 @@ class Database(pulumi.ComponentResource):
             if isinstance(seed, Snapshot)
             else None
         )
-        self._subnet_group = aws.rds.SubnetGroup(name, subnet_ids=subnet_ids, opts=self._inside)
+        self._subnet_group = aws.rds.SubnetGroup(name, subnet_ids=place.subnet_ids, opts=self._inside)
         self._security_group = aws.ec2.SecurityGroup(
-            name, description="The database", vpc_id=vpc_id, opts=self._inside
+            name, description="The database", vpc_id=place.vpc_id, opts=self._inside
         )
-        self.client_security_group_id = self._declare_clients(vpc_id)
+        self.client_security_group_id = self._declare_clients(place.vpc_id)
         match settings.size:
             case InstanceSize() as size:
                 server = self._declare_instance(size)
@@ -121,6 +133,8 @@ class Database(pulumi.ComponentResource):
                 server = self._declare_cluster(size)
 
         self.identifier = server.identifier
+        self.server_identifiers = server.server_identifiers
+        self.insights = server.insights
         self.arn = server.arn
         self.host = server.host
         self.reader_host = server.reader_host
@@ -208,6 +222,8 @@ class Database(pulumi.ComponentResource):
             reader_host=instance.address,
             resource_id=instance.resource_id,
             master_secret_arn=instance.master_user_secrets[0].secret_arn,
+            server_identifiers=[instance.identifier],
+            insights=True,
         )
 
     def _declare_cluster(self, size: ServerlessSize) -> Server:
@@ -251,7 +267,7 @@ class Database(pulumi.ComponentResource):
         parameter_group_name = self._parameter_group(LOGGING | (END_IDLE_SESSIONS if size.pauses else {}))
         insights = size.acus_min >= INSIGHTS_ACUS_MIN
         # Numbered, since writer and reader swap roles in a failover. Aurora spreads them over the zones.
-        for number in range(1, settings.readers + 2):
+        servers = [
             aws.rds.ClusterInstance(
                 f"{self._base}-{number}",
                 identifier=f"{self._base}-{number}",
@@ -270,6 +286,8 @@ class Database(pulumi.ComponentResource):
                 copy_tags_to_snapshot=True,
                 opts=self._data,
             )
+            for number in range(1, settings.readers + 2)
+        ]
         return Server(
             identifier=cluster.cluster_identifier,
             arn=cluster.arn,
@@ -277,6 +295,8 @@ class Database(pulumi.ComponentResource):
             reader_host=cluster.reader_endpoint if settings.readers else cluster.endpoint,
             resource_id=cluster.cluster_resource_id,
             master_secret_arn=cluster.master_user_secrets[0].secret_arn,
+            server_identifiers=[server.identifier for server in servers],
+            insights=insights,
         )
 
     def _parameter_group(self, parameters: dict[str, str]) -> pulumi.Output[str]:

@@ -36,6 +36,8 @@ class Surroundings:
     database: Database
     migrations: Image
     settings: TaskSettings
+    # Of what customers feel: while one is on, a deploy of what they reach goes back.
+    rollback_alarm_names: Sequence[pulumi.Output[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class Task:
 
 
 class FargateService(pulumi.ComponentResource):
-    """`resource_id` is what autoscaling calls it. How many tasks run is autoscaling's to say."""
+    """`resource_id` is what autoscaling calls it, `name` what ECS does. Autoscaling says how many run."""
 
+    name: pulumi.Output[str]
     resource_id: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
 
@@ -83,6 +86,7 @@ class FargateService(pulumi.ComponentResource):
         self.security_group_id = self._declare_security_group()
         definition, policies = self._declare_task()
         service = self._declare_service(definition, policies, behind)
+        self.name = service.name
         self.resource_id = pulumi.Output.concat("service/", around.cluster.name, "/", service.name)
         self.register_outputs({"resourceId": self.resource_id})
 
@@ -186,6 +190,7 @@ class FargateService(pulumi.ComponentResource):
             deployment_maximum_percent=200,
             deployment_configuration=rollouts.strategy(rollout),
             deployment_circuit_breaker=rollouts.circuit_breaker(rollout),
+            alarms=roll_back_on(around.rollback_alarm_names) if behind else None,
             availability_zone_rebalancing="ENABLED",
             # An update that ends well has replaced the tasks.
             wait_for_steady_state=True,
@@ -200,3 +205,9 @@ class FargateService(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=minutes, update=minutes),
             ),
         )
+
+
+def roll_back_on(alarm_names: Sequence[pulumi.Output[str]]) -> aws.ecs.ServiceAlarmsArgs | None:
+    if not alarm_names:
+        return None
+    return aws.ecs.ServiceAlarmsArgs(alarm_names=list(alarm_names), enable=True, rollback=True)

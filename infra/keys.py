@@ -32,7 +32,17 @@ def let_service_use(
     conditions: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
 ) -> aws.kms.KeyPolicy:
-    """For services that a key's own policy has to let; before they are told of the key."""
+    return let_services_use(name, key, actions, {service: conditions}, opts)
+
+
+def let_services_use(
+    name: str,
+    key: aws.kms.Key,
+    actions: Sequence[str],
+    conditions: Mapping[str, Mapping[str, Any]],
+    opts: pulumi.ResourceOptions,
+) -> aws.kms.KeyPolicy:
+    """For services that a key's own policy has to let, on conditions; before they are told of the key."""
     account_decides = {
         # What AWS gives a key by default: IAM's policies have no say without, and nobody could mend it.
         "Sid": "TheAccountDecides",
@@ -44,6 +54,12 @@ def let_service_use(
     return aws.kms.KeyPolicy(
         name,
         key_id=key.key_id,
-        policy=document(account_decides, allow_service(service, actions, THIS_KEY, conditions)),
+        policy=document(
+            account_decides,
+            *[
+                allow_service(service, actions, THIS_KEY, condition)
+                for service, condition in conditions.items()
+            ],
+        ),
         opts=opts,
     )

@@ -29,9 +29,13 @@ BACKLOG_METRICS = {
 
 
 class LoaderService(pulumi.ComponentResource):
-    """Reached by nobody: it asks queue, bucket and database. `target` is what autoscaling scales."""
+    """Reached by nobody: it asks the queue, the bucket and the database.
+
+    `target` is what autoscaling scales, `service_name` what metrics call it.
+    """
 
     target: scaling.Target
+    service_name: pulumi.Output[str]
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class LoaderService(pulumi.ComponentResource):
             max_capacity=settings.size.tasks_max,
             opts=self._inside,
         )
+        self.service_name = service.name
         self._scale_with_the_backlog()
         self._rest_when_there_is_none()
         self.register_outputs({})

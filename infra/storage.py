@@ -36,6 +36,7 @@ class BatchStorage(pulumi.ComponentResource):
     queue_arn: pulumi.Output[str]
     queue_name: pulumi.Output[str]
     dead_letter_queue_url: pulumi.Output[str]
+    dead_letter_queue_name: pulumi.Output[str]
     key_arn: pulumi.Output[str]
 
     def __init__(
@@ -75,6 +76,7 @@ class BatchStorage(pulumi.ComponentResource):
         self.queue_arn = self._queue.arn
         self.queue_name = self._queue.name
         self.dead_letter_queue_url = self._dead_letters.url
+        self.dead_letter_queue_name = self._dead_letters.name
         self.key_arn = self._key.arn
         self.register_outputs({"bucketName": self.bucket_name, "queueUrl": self.queue_url})
 

@@ -266,56 +266,16 @@ class AwsMocks(Mocks):
     """Gives each resource the outputs that the program reads."""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict]:
+        if args.typ == "awsx:ec2:Vpc":
+            # A remote component: its inputs are none of its outputs.
+            return None, vpc_outputs(args)
         service = args.typ.partition(":")[2].partition("/")[0]
         arn = f"arn:aws:{service}:{PLACE}:{args.name}"
-        secrets = [{"secretArn": SECRET_ARN, "kmsKeyId": "key", "secretStatus": "active"}]
-        match args.typ:
-            case "awsx:ec2:Vpc":
-                # A remote component: its inputs are none of its outputs.
-                return None, vpc_outputs(args)
-            case "aws:rds/instance:Instance":
-                own = {
-                    "address": f"{args.name}.rds.example",
-                    "resourceId": "db-1",
-                    "masterUserSecrets": secrets,
-                }
-            case "aws:rds/cluster:Cluster":
-                own = {"endpoint": f"{args.name}.rds.example", "masterUserSecrets": secrets}
-                own |= {"clusterResourceId": "cluster-1", "readerEndpoint": f"{args.name}.ro.rds.example"}
-            case "aws:sqs/queue:Queue":
-                own = {"url": f"https://sqs.example/{args.name}"}
-            case "aws:ecr/repository:Repository":
-                own = {"repositoryUrl": f"registry.example/{args.name}"}
-            case "aws:lb/loadBalancer:LoadBalancer":
-                own = {"dnsName": f"{args.name}.elb.example", "arnSuffix": f"app/{args.name}/1"}
-                own |= {"zoneId": "zone-of-load-balancers"}
-            case "aws:lb/targetGroup:TargetGroup":
-                own = {"arnSuffix": f"targetgroup/{args.name}/1"}
-            case "aws:acm/certificate:Certificate" | "aws:route53/record:Record":
-                own = domain_outputs(args)
-            case "aws:ec2/launchTemplate:LaunchTemplate":
-                own = {"latestVersion": 1}
-            case "aws:kms/key:Key":
-                own = {"keyId": f"key-of-{args.name}"}
-            case _:
-                own = {}
+        own = OUTPUTS[args.typ](args) if args.typ in OUTPUTS else {}
         return f"{args.name}-id", {"arn": arn, "name": args.name} | args.inputs | own
 
     def call(self, args: MockCallArgs) -> tuple[dict, list[tuple[str, str]] | None]:
         raise EngineRefused(f"the program asks AWS for {args.token}, which these tests do not answer")
-
-
-def domain_outputs(args: MockResourceArgs) -> dict[str, Any]:
-    """Of a certificate, the record that ACM asks for; of a record, its whole name."""
-    if "domainName" not in args.inputs:
-        return {"fqdn": args.inputs["name"]}
-    proof = {
-        "domainName": args.inputs["domainName"],
-        "resourceRecordName": f"_proof.{args.inputs['domainName']}",
-        "resourceRecordType": "CNAME",
-        "resourceRecordValue": "_proof.acm.example",
-    }
-    return {"domainValidationOptions": [proof]}
 
 
 def vpc_outputs(args: MockResourceArgs) -> dict[str, Any]:
@@ -325,6 +285,44 @@ def vpc_outputs(args: MockResourceArgs) -> dict[str, Any]:
         f"{kind}SubnetIds": [f"{args.name}-{kind}-{zone}" for zone in zones if kind in kinds]
         for kind in ("public", "private", "isolated")
     }
+
+
+SECRETS = [{"secretArn": SECRET_ARN, "kmsKeyId": "key", "secretStatus": "active"}]
+# What only AWS could know of a resource, and the program reads.
+OUTPUTS: dict[str, Callable[[MockResourceArgs], dict[str, Any]]] = {
+    "aws:acm/certificate:Certificate": lambda args: {
+        "domainValidationOptions": [
+            {
+                "domainName": args.inputs["domainName"],
+                "resourceRecordName": f"_proof.{args.inputs['domainName']}",
+                "resourceRecordType": "CNAME",
+                "resourceRecordValue": "_proof.acm.example",
+            }
+        ]
+    },
+    "aws:ec2/launchTemplate:LaunchTemplate": lambda args: {"latestVersion": 1},
+    "aws:ecr/repository:Repository": lambda args: {"repositoryUrl": f"registry.example/{args.name}"},
+    "aws:kms/key:Key": lambda args: {"keyId": f"key-of-{args.name}"},
+    "aws:lb/loadBalancer:LoadBalancer": lambda args: {
+        "arnSuffix": f"app/{args.name}/1",
+        "dnsName": f"{args.name}.elb.example",
+        "zoneId": "zone-of-load-balancers",
+    },
+    "aws:lb/targetGroup:TargetGroup": lambda args: {"arnSuffix": f"targetgroup/{args.name}/1"},
+    "aws:rds/cluster:Cluster": lambda args: {
+        "clusterResourceId": "cluster-1",
+        "endpoint": f"{args.name}.rds.example",
+        "masterUserSecrets": SECRETS,
+        "readerEndpoint": f"{args.name}.ro.rds.example",
+    },
+    "aws:rds/instance:Instance": lambda args: {
+        "address": f"{args.name}.rds.example",
+        "masterUserSecrets": SECRETS,
+        "resourceId": "db-1",
+    },
+    "aws:route53/record:Record": lambda args: {"fqdn": args.inputs["name"]},
+    "aws:sqs/queue:Queue": lambda args: {"url": f"https://sqs.example/{args.name}"},
+}
 
 
 def refuse_duplicates(run: Run) -> None:

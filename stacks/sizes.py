@@ -35,6 +35,18 @@ def log_days(run: Run, name: str) -> str:
     return f"{run.one('cloudwatch/logGroup:LogGroup', name).inputs['retentionInDays']:g} days"
 
 
+def alarms(run: Run) -> str:
+    if not run.all("sns/topic:Topic"):
+        return NO
+    told = [each.inputs["protocol"] for each in run.all("sns/topicSubscription:TopicSubscription")]
+    return f"{YES}, by {' and '.join(told)}" if told else f"{YES}, told to nobody yet"
+
+
+def counted(run: Run) -> str:
+    (insights,) = run.one("ecs/cluster:Cluster").inputs["settings"]
+    return yes_or_no(insights["value"] != "disabled")
+
+
 def task(run: Run, service: str) -> str:
     inputs = run.one("ecs/taskDefinition:TaskDefinition", service).inputs
     return f"{int(inputs['cpu']) / 1024:g} vCPU, {int(inputs['memory']) / 1024:g} GiB"
@@ -176,6 +188,9 @@ ROWS: dict[str, Callable[[Run], str]] = {
     "Requests of an address in 5 minutes": requests_per_address,
     "Record of requests": access_logs,
     "How new API tasks take over": rollout,
+    "Alarms": alarms,
+    "Dashboard": lambda run: yes_or_no(bool(run.all("cloudwatch/dashboard:Dashboard"))),
+    "Tasks counted and measured one by one": counted,
     "AWS refuses to delete the load balancer": lambda run: yes_or_no(
         run.one("lb/loadBalancer:LoadBalancer").inputs["enableDeletionProtection"]
     ),

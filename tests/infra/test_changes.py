@@ -10,6 +10,9 @@ PUBLIC_KEY = f"ssh-ed25519 {'A' * 68}"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
 SNAPSHOT = "arn:aws:rds:eu-west-1:123456789012:snapshot:monday"
 
+# Their thresholds follow the size.
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+
 
 def touched(before: Run, after: Run) -> set[str]:
     """Types of what is new, gone or declared otherwise."""
@@ -33,7 +36,7 @@ def test_a_deploy_of_new_images_touches_the_task_definitions_alone(stack: str) -
         (
             {"apiTasksMin": "5", "apiTasksMax": "60"},
             # Of the service only the number of tasks, which is ignored.
-            {"aws:ecs/service:Service", "aws:appautoscaling/target:Target"},
+            {"aws:ecs/service:Service", "aws:appautoscaling/target:Target", ALARM},
         ),
         ({"apiRequestsPerTask": "5"}, {"aws:appautoscaling/policy:Policy"}),
         ({"apiRollout": "canary"}, {"aws:ecs/service:Service"}),
@@ -44,7 +47,7 @@ def test_a_deploy_of_new_images_touches_the_task_definitions_alone(stack: str) -
         ({"loaderBacklogPerTask": "5"}, {"aws:appautoscaling/policy:Policy"}),
         ({"logDays": "30"}, {"aws:cloudwatch/logGroup:LogGroup"}),
         ({"batchDays": "400"}, {"aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"}),
-        ({"databaseInstanceClass": "db.r8g.xlarge"}, {"aws:rds/instance:Instance"}),
+        ({"databaseInstanceClass": "db.r8g.xlarge"}, {"aws:rds/instance:Instance", ALARM}),
     ],
 )
 def test_a_new_size_touches_what_has_it_and_nothing_else(changes: dict[str, str], kinds: set[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.dashboard import NONE
 from stacks.mock_engine import (
     IMAGES,
     NO_IMAGES,
@@ -28,6 +29,7 @@ NAMES = {
     "aliasName",
     "bucket",
     "clusterIdentifier",
+    "dashboardName",
     "finalSnapshotIdentifier",
     "identifier",
     "name",
@@ -151,6 +153,10 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
         "&orig_code=china_main&dest_code=northern_europe'",
         "services": "running",
         "bastion": "none: set bastion to true for a way to the database",
+        "dashboard": "https://eu-west-1.console.aws.amazon.com/cloudwatch/home?region=eu-west-1"
+        f"#dashboards/dashboard/{name}"
+        if shape in ("staging", "prod")
+        else NONE,
         "vpcId": f"{name}-vpc",
         "publicSubnetIds": [f"{name}-public-{zone}" for zone in zones],
         "taskSubnetIds": [f"{name}-{tasks}-{zone}" for zone in zones],
@@ -180,7 +186,7 @@ def test_the_first_update_makes_all_but_the_services_and_says_what_is_missing() 
 def test_every_key_rotates_and_can_be_had_back_for_a_week(shape: str) -> None:
     keys = declared(shape).all("kms/key:Key")
 
-    assert len(keys) == 3
+    assert len(keys) == (4 if shape in ("staging", "prod") else 3)
     for key in keys:
         assert (key.inputs["enableKeyRotation"], key.inputs["deletionWindowInDays"]) == (True, 7)
 

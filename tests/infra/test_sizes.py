@@ -37,6 +37,9 @@ EXPECTED = {
     "Requests of an address in 5 minutes": ("any number", "20000", "20000"),
     "Record of requests": ("no", "7 days", "90 days"),
     "How new API tasks take over": ("rolling", "rolling", "rolling"),
+    "Alarms": ("no", "yes, told to nobody yet", "yes, by email"),
+    "Dashboard": ("no", "yes", "yes"),
+    "Tasks counted and measured one by one": ("no", "yes", "yes"),
     "AWS refuses to delete the load balancer": ("no", "no", "yes"),
 }
 
