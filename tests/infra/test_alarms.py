@@ -42,9 +42,9 @@ PROD = {
 METRICS = {
     "api-errors": ["RequestCount", "HTTPCode_Target_5XX_Count"],
     "api-slow": ["RequestCount", "TargetResponseTime"],
-    "api-unhealthy": ["UnHealthyHostCount"],
+    "api-unhealthy": ["UnHealthyHostCount"] * 2,
     "balancer-errors": ["RequestCount", "HTTPCode_ELB_5XX_Count"],
-    "api-gone": ["HealthyHostCount"],
+    "api-gone": ["HealthyHostCount"] * 2,
     "api-cpu": ["CPUUtilization"],
     "api-memory": ["MemoryUtilization"],
     "api-tasks": ["DesiredTaskCount", "RunningTaskCount"],
@@ -181,12 +181,23 @@ def test_alarms_that_roll_back_are_there_before_the_service_and_those_that_would
     assert alarms(run_stack("prod", changes=NO_IMAGES)).keys() == ROLLING_BACK
 
 
+def test_tasks_are_watched_in_both_groups_of_targets() -> None:
+    run = declared("prod")
+    groups = {f"targetgroup/{each.name}/1" for each in run.all("lb/targetGroup:TargetGroup")}
+
+    assert len(groups) == 2
+    for name in ("api-unhealthy", "api-gone"):
+        found = metrics(alarms(run)[name])
+        assert {metric["dimensions"]["TargetGroup"] for metric in found.values()} == groups
+        assert all(each in expression(alarms(run)[name]) for each in found)
+
+
 def test_a_minute_without_a_value_is_fine_but_where_no_value_means_no_task() -> None:
     bad = {
         name for name, alarm in alarms(declared("prod")).items() if alarm["treatMissingData"] == "breaching"
     }
     assert bad == {"api-gone", "api-tasks", "loader-tasks"}
-    assert expression(alarms(declared("prod"))["api-gone"]) == "FILL(healthy, 0)"
+    assert expression(alarms(declared("prod"))["api-gone"]) == "FILL(SUM([healthy1, healthy2]), 0)"
 
 
 @pytest.mark.parametrize("name", ["api-errors", "api-slow", "balancer-errors"])
