@@ -300,7 +300,7 @@ OUTPUTS: dict[str, Callable[[MockResourceArgs], dict[str, Any]]] = {
             }
         ]
     },
-    "aws:ec2/launchTemplate:LaunchTemplate": lambda args: {"latestVersion": 1},
+    "aws:ec2/launchTemplate:LaunchTemplate": lambda _: {"latestVersion": 1},
     "aws:ecr/repository:Repository": lambda args: {"repositoryUrl": f"registry.example/{args.name}"},
     "aws:kms/key:Key": lambda args: {"keyId": f"key-of-{args.name}"},
     "aws:lb/loadBalancer:LoadBalancer": lambda args: {
