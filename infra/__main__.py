@@ -36,14 +36,15 @@ warn_of_placeholders(project, stack, config)
 
 # The start of every name, so that any number of copies can share an account.
 name = f"{project}-{stack}"
+tags = {"Project": project, "Stack": stack, "Owner": settings.owner, "ManagedBy": "pulumi"}
+if settings.expires:
+    tags["Expires"] = settings.expires.isoformat()
 # Not the default one, whose tags could not have the stack's name in them. It takes credentials from the
 # environment, as the default one does.
 provider = aws.Provider(
     name,
     region=settings.region,
-    default_tags=aws.ProviderDefaultTagsArgs(
-        tags={"Project": project, "Stack": stack, "Owner": settings.owner, "ManagedBy": "pulumi"}
-    ),
+    default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
 )
 on_aws = pulumi.ResourceOptions(providers=[provider])
 
@@ -109,6 +110,10 @@ if settings.bastion:
 else:
     pulumi.export("bastion", NO_BASTION)
 
+# What `make reap` goes by.
+pulumi.export("owner", settings.owner)
+pulumi.export("expires", settings.expires.isoformat() if settings.expires else "never")
+pulumi.export("production", settings.production)
 pulumi.export("address", balancer.address)
 pulumi.export("curl", pulumi.Output.concat("curl '", balancer.address, RATES_PATH, "'"))
 pulumi.export("dashboard", observability.dashboard)

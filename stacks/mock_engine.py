@@ -126,9 +126,12 @@ def declared(shape: str) -> Run:
     return run_stack("dev", changes=AURORA) if shape == "aurora" else run_stack(shape)
 
 
-def run_stack(stack: str, profile: str | None = None, changes: Mapping[str, str] | None = None) -> Run:
+def run_stack(
+    stack: str, profile: str | None = None, changes: Mapping[str, str] | None = None, folder: Path = ROOT
+) -> Run:
     """Runs `infra/__main__.py`, configured by `Pulumi.<profile>.yaml`, or by the stack's own, as a deploy."""
-    return run_program(infra, Run(stack), stack_config(profile or stack, IMAGES | dict(changes or {})))
+    config = stack_config(profile or stack, IMAGES | dict(changes or {}), folder)
+    return run_program(infra, Run(stack), config)
 
 
 def infra() -> None:
@@ -136,20 +139,22 @@ def infra() -> None:
     runpy.run_path(str(ROOT / "infra"), run_name="__main__")
 
 
-def stack_config(profile: str, changes: Mapping[str, str] | None = None) -> dict[str, str]:
+def stack_config(
+    profile: str, changes: Mapping[str, str] | None = None, folder: Path = ROOT
+) -> dict[str, str]:
     """The stack's file on top of the defaults in `Pulumi.yaml`, each value as text, as the engine has it.
 
-    `changes` go on top of both, keyed without the project.
+    `changes` go on top of both, keyed without the project. The folder is the stack file's.
     """
     declarations = read_yaml("Pulumi.yaml")["config"]
     config = {f"{PROJECT}:{key}": declaration["default"] for key, declaration in declarations.items()}
-    config |= read_yaml(f"Pulumi.{profile}.yaml")["config"]
+    config |= read_yaml(f"Pulumi.{profile}.yaml", folder)["config"]
     return config | {f"{PROJECT}:{key}": value for key, value in (changes or {}).items()}
 
 
-def read_yaml(name: str) -> Any:
+def read_yaml(name: str, folder: Path = ROOT) -> Any:
     # The base loader leaves scalars as they are written, as the engine does: 17.10 does not become 17.1.
-    return yaml.load((ROOT / name).read_text(), yaml.BaseLoader)  # noqa: S506  # it makes nothing but text
+    return yaml.load((folder / name).read_text(), yaml.BaseLoader)  # noqa: S506  # it makes nothing but text
 
 
 def run_program(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> Run:

@@ -88,6 +88,13 @@ def test_the_owner_in_the_tags_is_the_stacks() -> None:
     assert default_tags(run)["Owner"] == "anna@example.com"
 
 
+def test_a_copy_says_its_last_day_in_the_tags_and_outputs() -> None:
+    run = run_stack("dev", changes={"expires": "2030-01-31"})
+
+    assert default_tags(run)["Expires"] == "2030-01-31"
+    assert run.exports["expires"] == "2030-01-31"
+
+
 def default_tags(run: Run) -> dict[str, str]:
     # Pulumi passes the nested inputs of a provider as JSON.
     return json.loads(run.one("providers:aws").inputs["defaultTags"])["tags"]
@@ -148,6 +155,9 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
     address = f"https://{domains[shape]}" if shape in domains else f"http://{name}.elb.example"
 
     assert run.exports == {
+        "owner": "rates",
+        "expires": "never",
+        "production": shape == "prod",
         "address": address,
         "curl": f"curl '{address}/rates?date_from=2021-01-20&date_to=2021-01-31"
         "&orig_code=china_main&dest_code=northern_europe'",
