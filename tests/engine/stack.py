@@ -6,6 +6,7 @@ they are, the state as a file, and as installed plugins the tests' own for each 
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import subprocess
@@ -23,16 +24,16 @@ class Stack:
     """Made, but empty. What there is of it is in the folder, so deleting that undoes everything."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
-        self._project, home, state, self._on_path = (
+        self._name = name
+        self.project, home, state, self._on_path = (
             folder / each for each in ("project", "home", "state", "bin")
         )
-        for each in (self._project, home, state, self._on_path):
+        for each in (self.project, home, state, self._on_path):
             each.mkdir(parents=True)
         for path in ROOT.glob("Pulumi*.yaml"):
-            shutil.copy(path, self._project)
-        (self._project / "infra").symlink_to(ROOT / "infra")
-        (self._project / ".venv").symlink_to(ENVIRONMENT)
+            shutil.copy(path, self.project)
+        (self.project / "infra").symlink_to(ROOT / "infra")
+        (self.project / ".venv").symlink_to(ENVIRONMENT)
         for plugin, version in required_plugins(ENVIRONMENT):
             write_executable(
                 home / "plugins" / f"resource-{plugin}-v{version}" / f"pulumi-resource-{plugin}",
@@ -51,6 +52,13 @@ class Stack:
         }
         self.pulumi("stack", "init").check_returncode()
 
+    def beside(self, name: str) -> Stack:
+        """Another of the same project, in the same folder."""
+        other = copy.copy(self)
+        other._name = name
+        other.pulumi("stack", "init").check_returncode()
+        return other
+
     def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end, whatever that is; what it says is in the answer."""
         return self._run(arguments, capture_output=True)
@@ -59,13 +67,16 @@ class Stack:
         """Runs a command on the terminal. Returns its exit code."""
         return self._run(arguments).returncode
 
-    def _run(self, arguments: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
-        # Nothing of whoever runs this: no credentials, no backend, no passphrase.
+    def environment(self) -> dict[str, str]:
+        """Nothing of whoever runs this: no credentials, no backend, no passphrase."""
         ours = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
+        return ours | self._settings | {"PATH": f"{self._on_path}{os.pathsep}{os.environ['PATH']}"}
+
+    def _run(self, arguments: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["pulumi", "--non-interactive", *arguments, "--stack", self._name],
-            cwd=self._project,
-            env=ours | self._settings | {"PATH": f"{self._on_path}{os.pathsep}{os.environ['PATH']}"},
+            cwd=self.project,
+            env=self.environment(),
             text=True,
             check=False,
             **options,
