@@ -43,16 +43,27 @@ format: .venv/dev.stamp
 schema: .venv/dev.stamp
 	$(BIN)/python -m local.schema
 
-## stacks: writes docs/stacks.md and docs/costs.md anew from what the program declares
-.PHONY: stacks
-stacks: .venv/dev.stamp
-	$(BIN)/python -m stacks.sizes > docs/stacks.md
-	$(BIN)/python -m stacks.cost --document > docs/costs.md
-
 ## cost: what each stack costs a month, idle and busy; STACKS="dev prod" for some; needs no AWS
 .PHONY: cost
 cost: .venv/dev.stamp
 	@$(BIN)/python -m stacks.cost $(STACKS)
+## stacks: writes what docs/ says of the stacks anew: sizes, costs, settings, and all that each declares
+.PHONY: stacks
+stacks: .venv/dev.stamp
+	$(BIN)/python -m stacks.sizes > docs/stacks.md
+	$(BIN)/python -m stacks.cost --document > docs/costs.md
+	$(BIN)/python -m stacks.settings > docs/settings.md
+	$(BIN)/python -m stacks.snapshot
+
+## copy: a stack file for a copy: NAME=dev-alice FROM=dev (the default), OWNER=e-mail (git's), DAYS=14
+.PHONY: copy
+copy: .venv/dev.stamp
+	@$(BIN)/python -m stacks.copies $(if $(FROM),--from="$(FROM)") $(if $(OWNER),--owner="$(OWNER)") $(if $(DAYS),--days="$(DAYS)") -- "$(NAME)"
+
+## reap: lists copies past their last day and what would go with them; DESTROY=1 destroys those
+.PHONY: reap
+reap: .venv/dev.stamp
+	@$(BIN)/python -m stacks.reap $(if $(filter 1,$(DESTROY)),--destroy)
 
 ## sample: writes local/sample.sql anew
 .PHONY: sample
