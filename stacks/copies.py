@@ -61,6 +61,7 @@ class Copy:
     cidr: ipaddress.IPv4Network
     last_day: datetime.date
     left_out: dict[str, str]
+    secrets_provider: str  # of the original; empty for Pulumi's own
 
 
 def make_copy(folder: Path, wanted: Wanted, today: datetime.date) -> Copy:
@@ -82,7 +83,8 @@ def make_copy(folder: Path, wanted: Wanted, today: datetime.date) -> Copy:
     except SettingsError as error:
         path.unlink()
         raise StacksError(str(error)) from error
-    return Copy(path, cidr, last_day, left_out)
+    secrets_provider = read_yaml(source.name, folder).get("secretsprovider", "")
+    return Copy(path, cidr, last_day, left_out, secrets_provider)
 
 
 def refuse_what_cannot_be(folder: Path, wanted: Wanted, path: Path) -> None:
@@ -190,7 +192,8 @@ def report(copy: Copy, wanted: Wanted) -> Iterator[str]:
         keys = [key.partition(":")[2] for key, why in copy.left_out.items() if why == reason]
         yield f"left out, since {reason}: {', '.join(keys)}"
     yield "next:"
-    yield f"  pulumi stack init {wanted.name}"
+    provider = f" --secrets-provider='{copy.secrets_provider}'" if copy.secrets_provider else ""
+    yield f"  pulumi stack init {wanted.name}{provider}"
     yield f"  pulumi up --stack {wanted.name}"
 
 

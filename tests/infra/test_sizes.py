@@ -54,7 +54,7 @@ def test_the_stacks_differ_in_size_and_nothing_else(table: dict[str, dict[str, s
 
 
 def test_the_table_in_the_documentation_is_the_one_that_is_declared(table: dict[str, dict[str, str]]) -> None:
-    assert (ROOT / "docs/stacks.md").read_text() == document(table), document(table)
+    assert (ROOT / "docs/stacks.md").read_text() == document(table), "docs/stacks.md: run `make stacks`"
 
 
 def test_an_aurora_stack_has_a_table_too() -> None:

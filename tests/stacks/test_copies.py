@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from stacks import StacksError, copies
-from stacks.copies import ADDRESSES, BLOCK_PREFIX, Copy, Wanted, free_block, make_copy
+from stacks.copies import ADDRESSES, BLOCK_PREFIX, Copy, Wanted, free_block, make_copy, report
 from stacks.mock_engine import ROOT, STACKS, read_yaml, run_stack
 
 TODAY = datetime.date(2030, 1, 1)
@@ -28,7 +28,8 @@ SEALED = """config:
   rates:alarmEmail: oncall@example.com
   rates:owner:
     secure: v1:abc
-encryptionsalt: v1:salt
+secretsprovider: awskms://alias/state?region=eu-west-1
+encryptedkey: abc
 """
 
 
@@ -130,6 +131,8 @@ def test_secrets_and_the_key_of_the_original_stay_with_it(folder: Path) -> None:
         "rates:alarmEmail": "it belongs to a person",
         "rates:owner": "it is encrypted with the original's key",
     }
+    (line,) = [line for line in report(copy, Wanted("dev-alice", "sealed", OWNER, 14)) if "init" in line]
+    assert line.endswith(" stack init dev-alice --secrets-provider='awskms://alias/state?region=eu-west-1'")
 
 
 def test_copies_that_see_each_other_never_share_addresses(folder: Path) -> None:

@@ -4,14 +4,17 @@ The life and end of copies on the real engine: tests/engine/test_reap.py.
 """
 
 import datetime
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from stacks import StacksError
-from stacks.reap import Pulumi, judge, look_at, reap
+from stacks.mock_engine import ROOT
+from stacks.reap import Pulumi, judge, look_at, main, reap
 
 TODAY = datetime.date(2030, 1, 20)
 FAKE = """#!{python}
@@ -77,6 +80,23 @@ def test_without_the_command_it_says_where_to_get_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(StacksError, match="needs the pulumi command: https://") as refused:
         reap(tmp_path, TODAY, destroy=False)
     assert refused.value.exit_code == 2
+
+
+def test_the_command_ends_with_a_sentence_and_a_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = CliRunner().invoke(main, [])
+
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("make reap: this needs the pulumi command")
+
+
+@pytest.mark.parametrize(("told", "destroys"), [("", False), ("0", False), ("no", False), ("1", True)])
+def test_make_destroys_for_a_1_and_for_nothing_else(told: str, destroys: bool) -> None:
+    command = ["make", "--dry-run", "reap", f"DESTROY={told}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert "-m stacks.reap" in said
+    assert ("--destroy" in said) == destroys
 
 
 def test_without_a_backend_it_says_what_pulumi_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
