@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 
-from infra.iam import allow, document, trust
+from infra.iam import account_of, allow, document, trust
 from infra.logs import Logs
 from infra.settings.network import Nat, NetworkSettings
 
@@ -112,7 +112,9 @@ class Network(pulumi.ComponentResource):
     ) -> None:
         role = aws.iam.Role(
             f"{name}-flow",
-            assume_role_policy=trust("vpc-flow-logs.amazonaws.com"),
+            assume_role_policy=trust(
+                "vpc-flow-logs.amazonaws.com", {"StringEquals": {"aws:SourceAccount": account_of(logs.arn)}}
+            ),
             opts=self._inside,
         )
         aws.iam.RolePolicy(
