@@ -75,11 +75,11 @@ sample: .venv/local.stamp
 images: .venv/dev.stamp
 	$(BIN)/python tests/images/build.py $(if $(RDS_CERTIFICATES),--rds-certificates=$(RDS_CERTIFICATES))
 
-## preview: what `pulumi up` would change; STACK=dev, staging or prod; OFFLINE=1 needs no AWS and shows a new stack
+## preview: what `pulumi up` would change, and whether it keeps the rules; STACK=dev, staging or prod; OFFLINE=1 needs no AWS and shows a new stack
 .PHONY: preview
 preview: .venv/dev.stamp
 	@command -v pulumi >/dev/null || { echo "make preview needs the pulumi command: https://www.pulumi.com/docs/install/" >&2; exit 2; }
-	$(if $(OFFLINE),$(BIN)/python -m tests.engine $(STACK) preview --diff,pulumi preview --diff --stack $(STACK))
+	$(if $(OFFLINE),$(BIN)/python -m tests.engine $(STACK),pulumi --stack $(STACK)) preview --diff --policy-pack infra/policy_pack
 
 ## lock: pins every package and its hashes from pyproject.toml; UPGRADE=--upgrade takes newer ones
 .PHONY: lock

@@ -93,18 +93,20 @@ class Resource:
     ignore_changes: tuple[str, ...]
     update_timeout: str
     dependencies: tuple[str, ...]
+    property_dependencies: dict[str, tuple[str, ...]]
     provider: str
     providers: dict[str, str]
 
 
 @dataclass
 class Run:
-    """What a program declared for a stack, by type and name, what the stack exports, and its warnings."""
+    """What a program declared for a stack, by type and name; what it exports, and warns of; its settings."""
 
     stack: str
     resources: list[Resource] = field(default_factory=list)
     exports: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    config: dict[str, str] = field(default_factory=dict)
 
     def all(self, kind: str) -> list[Resource]:
         """By the end of the type, such as `rds/instance:Instance`."""
@@ -159,6 +161,7 @@ def read_yaml(name: str, folder: Path = ROOT) -> Any:
 
 def run_program(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> Run:
     """Fills the run, in a context of its own, since Pulumi keeps its state in context variables."""
+    run.config.update(config)
     contextvars.copy_context().run(run_here, program, run, config)
     run.resources.sort(key=lambda resource: (resource.type, resource.name))
     refuse_duplicates(run)
@@ -250,6 +253,9 @@ class Recorder(MockMonitor):
                     ignore_changes=tuple(request.ignoreChanges),
                     update_timeout=request.customTimeouts.update,
                     dependencies=tuple(sorted(request.dependencies)),
+                    property_dependencies={
+                        key: tuple(sorted(value.urns)) for key, value in request.propertyDependencies.items()
+                    },
                     provider=request.provider,
                     providers=dict(request.providers),
                 )

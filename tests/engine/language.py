@@ -78,8 +78,9 @@ class Language(proto.LanguageRuntimeServicer):
 
 
 def environment(info: proto.ProgramInfo) -> Path:
-    """As Pulumi resolves `virtualenv`: beside Pulumi.yaml, whatever the folder of the program is."""
-    return Path(info.root_directory) / info.options["virtualenv"]
+    """As Pulumi resolves `virtualenv`: from where Pulumi.yaml is, whatever the folder of the program is."""
+    # Of a policy pack it is beside the project, and that is not where a link to the pack leads.
+    return Path(os.path.normpath(Path(info.root_directory) / info.options["virtualenv"]))
 
 
 def python(info: proto.ProgramInfo) -> Path:

@@ -23,7 +23,7 @@ ENVIRONMENT = Path(sys.prefix)
 class Stack:
     """Made, but empty. What there is of it is in the folder, so deleting that undoes everything."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, program: Path = ROOT / "infra") -> None:
         self._name = name
         self.project, home, state, self._on_path = (
             folder / each for each in ("project", "home", "state", "bin")
@@ -32,7 +32,7 @@ class Stack:
             each.mkdir(parents=True)
         for path in ROOT.glob("Pulumi*.yaml"):
             shutil.copy(path, self.project)
-        (self.project / "infra").symlink_to(ROOT / "infra")
+        (self.project / "infra").symlink_to(program)
         (self.project / ".venv").symlink_to(ENVIRONMENT)
         for plugin, version in required_plugins(ENVIRONMENT):
             write_executable(

@@ -22,16 +22,20 @@ pytestmark = pytest.mark.needs("pulumi")
 
 BringUp = Callable[[str], Stack]
 
-POLICY_PACK = """
-from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
+PACK = ("--policy-pack", "infra/policy_pack")
+BROKEN_PROGRAM = """
+import pulumi_aws as aws
 
-
-def check(args, report):
-    if args.resource_type == "aws:kms/key:Key" and args.props["deletionWindowInDays"] < 30:
-        report("a deleted key stays for 30 days")
-
-
-PolicyPack("keys", [ResourceValidationPolicy("keys-stay", "Keys stay", check, EnforcementLevel.MANDATORY)])
+group = aws.ec2.SecurityGroup("database")
+aws.vpc.SecurityGroupIngressRule(
+    "database",
+    security_group_id=group.id,
+    cidr_ipv4="0.0.0.0/0",
+    ip_protocol="tcp",
+    from_port=5432,
+    to_port=5432,
+)
+aws.ecr.Repository("api", force_delete=True)
 """
 
 
@@ -42,7 +46,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> BringUp:
     @cache
     def bring_up(name: str) -> Stack:
         stack = deployed(tmp_path_factory.mktemp("up") / name, name)
-        succeed(stack, "up", "--yes")
+        succeed(stack, "up", "--yes", *PACK)
         return stack
 
     return bring_up
@@ -80,7 +84,7 @@ def operations(stack: Stack) -> dict[str, str]:
 
 
 def test_a_preview_of_a_stack_that_exists_nowhere_lists_what_would_be_created() -> None:
-    command = [sys.executable, "-m", "tests.engine", "dev", "preview", "--diff", "--color", "never"]
+    command = [sys.executable, "-m", "tests.engine", "dev", "preview", "--diff", *PACK, "--color", "never"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "+ aws:rds/instance:Instance: (create)" in ended.stdout
@@ -187,12 +191,26 @@ def test_a_setting_of_a_wrong_type_is_refused_by_pulumi_itself(tmp_path: Path) -
     assert "configuration key 'databaseMultiAz' must be of type 'boolean'" in refused(stack, "preview")
 
 
-def test_a_policy_pack_stops_a_preview(tmp_path: Path) -> None:
-    pack = tmp_path / "pack"
-    pack.mkdir()
-    (pack / "PulumiPolicy.yaml").write_text(
-        f"runtime:\n  name: python\n  options:\n    virtualenv: {sys.prefix}\n"
-    )
-    (pack / "__main__.py").write_text(POLICY_PACK)
-    said = refused(Stack(tmp_path / "dev", "dev"), "preview", "--policy-pack", str(pack))
-    assert "a deleted key stays for 30 days" in said
+@pytest.mark.parametrize("name", STACKS)
+def test_every_stack_keeps_the_rules_of_the_policy_pack(name: str, up: BringUp) -> None:
+    said = succeed(up(name), "preview", *PACK)
+    assert "rates@v" in said
+    assert "found" not in said
+
+
+def test_a_program_that_breaks_rules_of_the_policy_pack_is_stopped(tmp_path: Path) -> None:
+    program = tmp_path / "infra"
+    program.mkdir()
+    (program / "__main__.py").write_text(BROKEN_PROGRAM)
+    (program / "policy_pack").symlink_to(ROOT / "infra/policy_pack")
+    stack = Stack(tmp_path / "prod", "prod", program)
+    said = refused(stack, "preview", *PACK)
+    assert "found 0.0.0.0/0: allowed in a load balancer's security group alone" in said
+    assert "found a provider without the tags Project, Stack, Owner, ManagedBy" in said
+    assert "found forceDelete: allowed is false in production" in said
+
+
+def test_what_is_advised_against_is_said_and_not_stopped(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "dev", "dev")
+    succeed(stack, "config", "set", "databaseBackupDays", "0")
+    assert "found backups of 0 days" in succeed(stack, "preview", *PACK)
