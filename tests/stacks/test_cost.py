@@ -59,6 +59,7 @@ def resource(kind: str, inputs: dict[str, Any] | None = None, name: str = "it") 
         provider="",
         providers={},
         update_timeout="",
+        property_dependencies={},
     )
 
 
