@@ -9,15 +9,22 @@ import pulumi_aws as aws
 from infra.api_service import ApiService
 from infra.bastion import NONE as NO_BASTION
 from infra.bastion import Bastion
+from infra.boundary import Boundary
 from infra.cluster import Cluster, insights_log_group
 from infra.database import Database, Place, exported_log_groups
+from infra.delivery import Around, Delivery
+from infra.deploy_rights import Copy
 from infra.fargate import Surroundings
+from infra.iam import account_of
 from infra.images import Images
 from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
 from infra.logs import Logs
 from infra.network import Network
 from infra.observability import Observability, Parts
+from infra.pulumi_state import StackFiles
+from infra.releases import Release, last_release, parameter_path
+from infra.review import Review
 from infra.seed import SeedObject
 from infra.service_alarms import Watched
 from infra.settings.placeholders import warn_of_placeholders
@@ -41,12 +48,13 @@ if settings.expires:
     tags["Expires"] = settings.expires.isoformat()
 # Not the default one, whose tags could not have the stack's name in them. It takes credentials from the
 # environment, as the default one does.
-provider = aws.Provider(
-    name,
-    region=settings.region,
-    default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
-)
+provider = aws.Provider(name, region=settings.region, default_tags=aws.ProviderDefaultTagsArgs(tags=tags))
 on_aws = pulumi.ResourceOptions(providers=[provider])
+# Roles that a pipeline may change are bound; its own and those of reviews it may not.
+unbound = on_aws
+if settings.delivery:
+    boundary = Boundary(f"{name}-delivery-boundary", Copy(project, stack, name, settings.region), on_aws)
+    on_aws = boundary.around(on_aws)
 
 exported = exported_log_groups(f"{name}-database", settings.database.engine)
 logs = Logs(
@@ -70,9 +78,13 @@ if isinstance(settings.seed, Sample | Dump):
 images = Images(name, settings.images, on_aws)
 balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
 cluster = Cluster(name, settings.observability.container_insights, logs, on_aws)
-sleepers: list[Sleeper] = []
 observability = Observability(name, settings, Parts(balancer, cluster, database, storage), on_aws)
-if settings.images.api and settings.images.loader:
+
+path = parameter_path(project, stack)
+release = settings.images.release or last_release(path, provider)
+sleepers: list[Sleeper] = []
+if release:
+    api_image, loader_image = release
     around = Surroundings(
         region=settings.region,
         vpc_id=network.vpc_id,
@@ -81,12 +93,13 @@ if settings.images.api and settings.images.loader:
         cluster=cluster,
         logs=logs,
         database=database,
-        migrations=settings.images.loader,
+        migrations=loader_image,
         settings=settings.tasks,
         rollback_alarm_names=observability.rollback_alarm_names,
     )
-    api = ApiService(f"{name}-api", settings.images.api, settings.api, around, balancer, on_aws)
-    loader = LoaderService(f"{name}-loader", settings.images.loader, settings.loader, around, storage, on_aws)
+    api = ApiService(f"{name}-api", api_image, settings.api, around, balancer, on_aws)
+    loader = LoaderService(f"{name}-loader", loader_image, settings.loader, around, storage, on_aws)
+    Release(f"{name}-release", path, release, on_aws)
     observability.watch(
         Watched("api", api.service_name, settings.api.size.tasks_min),
         Watched("loader", loader.service_name, settings.loader.size.tasks_min),
@@ -97,10 +110,14 @@ if settings.images.api and settings.images.loader:
         Sleeper("loader", loader.target, settings.loader.size),
     ]
     pulumi.export("services", "running")
+    pulumi.export("apiService", api.running)
+    pulumi.export("loaderService", loader.running)
 else:
     pulumi.export(
         "services", "none yet: push both images to the repositories, then set apiImage and loaderImage"
     )
+    pulumi.export("apiService", "none yet")
+    pulumi.export("loaderService", "none yet")
 if settings.awake:
     Sleep(f"{name}-sleep", settings.awake, settings.database.engine, database, sleepers, on_aws)
 
@@ -110,10 +127,44 @@ if settings.bastion:
 else:
     pulumi.export("bastion", NO_BASTION)
 
+if settings.delivery:
+    delivery = Delivery(
+        f"{name}-delivery",
+        settings.delivery,
+        Around(
+            images=images,
+            files=StackFiles(settings.delivery.state, project, stack, settings.region),
+            tasks=settings.tasks,
+            logs=logs,
+            boundary_arn=boundary.arn,
+            zone_id=settings.edge.domain.zone_id if settings.edge.domain else None,
+            topic=observability.topic,
+        ),
+        unbound,
+    )
+    pulumi.export("pipeline", delivery.how_to_connect)
+    pulumi.export("pipelineAddress", delivery.console)
+else:
+    pulumi.export("pipeline", "none: deliveryBranch is not set")
+    pulumi.export("pipelineAddress", "none")
+
+if settings.review:
+    review = Review(
+        f"{name}-review",
+        settings.review,
+        StackFiles(settings.review.state, project, stack, settings.region),
+        account_of(storage.key_arn),
+        unbound,
+    )
+    pulumi.export("reviewRoleArn", review.role_arn)
+else:
+    pulumi.export("reviewRoleArn", "none: review is false")
+
 # What `make reap` goes by.
 pulumi.export("owner", settings.owner)
 pulumi.export("expires", settings.expires.isoformat() if settings.expires else "never")
 pulumi.export("production", settings.production)
+
 pulumi.export("address", balancer.address)
 pulumi.export("curl", pulumi.Output.concat("curl '", balancer.address, RATES_PATH, "'"))
 pulumi.export("dashboard", observability.dashboard)

@@ -16,9 +16,13 @@ KEY_ACTIONS = ["kms:Decrypt", "kms:GenerateDataKey*"]
 
 
 class AlarmTopic(pulumi.ComponentResource):
-    """`arn` is of a topic to which whatever sends messages about the copy may publish."""
+    """`arn` is of a topic to which whatever sends messages about the copy may publish.
+
+    Who publishes in a role of its own needs `key_arn` too.
+    """
 
     arn: pulumi.Output[str]
+    key_arn: pulumi.Output[str]
 
     def __init__(
         self, name: str, region: str, email: str | None, opts: pulumi.ResourceOptions | None = None
@@ -55,4 +59,5 @@ class AlarmTopic(pulumi.ComponentResource):
             )
         # Whoever is told of the topic finds that it may publish.
         self.arn = pulumi.Output.all(topic.arn, policy.id).apply(lambda both: both[0])
+        self.key_arn = key.arn
         self.register_outputs({"arn": self.arn})

@@ -40,11 +40,12 @@ HEALTH_CHECK = {
 class ApiService(pulumi.ComponentResource):
     """Reached by the load balancer alone, whose address is its own.
 
-    `target` is what autoscaling scales, `service_name` what metrics call it.
+    `target` is what autoscaling scales, `service_name` what metrics call it, `running` as in `fargate`.
     """
 
     target: scaling.Target
     service_name: pulumi.Output[str]
+    running: dict[str, pulumi.Output[str]]
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class ApiService(pulumi.ComponentResource):
             self._inside,
         )
         self.service_name = self._service.name
+        self.running = self._service.running
         self.target = self._scale()
         self.register_outputs({})
 

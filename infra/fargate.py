@@ -64,9 +64,13 @@ class Task:
 
 
 class FargateService(pulumi.ComponentResource):
-    """`resource_id` is what autoscaling calls it, `name` what ECS does. Autoscaling says how many run."""
+    """`resource_id` is what autoscaling calls it, `name` what ECS does. Autoscaling says how many run.
+
+    `running` is for whoever looks whether a deploy has ended: an update ends well after a rollback too.
+    """
 
     name: pulumi.Output[str]
+    running: dict[str, pulumi.Output[str]]
     resource_id: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
 
@@ -88,6 +92,11 @@ class FargateService(pulumi.ComponentResource):
         service = self._declare_service(definition, policies, behind)
         self.name = service.name
         self.resource_id = pulumi.Output.concat("service/", around.cluster.name, "/", service.name)
+        self.running = {
+            "cluster": around.cluster.name,
+            "service": service.name,
+            "taskDefinition": definition.arn,
+        }
         self.register_outputs({"resourceId": self.resource_id})
 
     def _declare_security_group(self) -> pulumi.Output[str]:

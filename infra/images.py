@@ -20,6 +20,8 @@ class Images(pulumi.ComponentResource):
 
     api_repository_url: pulumi.Output[str]
     loader_repository_url: pulumi.Output[str]
+    api_repository_arn: pulumi.Output[str]
+    loader_repository_arn: pulumi.Output[str]
 
     def __init__(
         self, name: str, settings: ImageSettings, opts: pulumi.ResourceOptions | None = None
@@ -28,13 +30,14 @@ class Images(pulumi.ComponentResource):
         self._base = name
         self._settings = settings
         self._inside = pulumi.ResourceOptions(parent=self)
-        self.api_repository_url = self._declare_repository("api")
-        self.loader_repository_url = self._declare_repository("loader")
+        api, loader = self._declare_repository("api"), self._declare_repository("loader")
+        self.api_repository_url, self.api_repository_arn = api.repository_url, api.arn
+        self.loader_repository_url, self.loader_repository_arn = loader.repository_url, loader.arn
         self.register_outputs(
             {"apiRepositoryUrl": self.api_repository_url, "loaderRepositoryUrl": self.loader_repository_url}
         )
 
-    def _declare_repository(self, image: str) -> pulumi.Output[str]:
+    def _declare_repository(self, image: str) -> aws.ecr.Repository:
         repository = aws.ecr.Repository(
             f"{self._base}-{image}",
             # What was tested under a tag is what the tag means for good.
@@ -51,7 +54,7 @@ class Images(pulumi.ComponentResource):
             policy=json.dumps({"rules": self._rules()}),
             opts=self._inside,
         )
-        return repository.repository_url
+        return repository
 
     def _rules(self) -> list[dict]:
         """ECR applies the rule of the lowest number first; one for `any` has to have the highest."""

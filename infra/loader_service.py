@@ -31,11 +31,12 @@ BACKLOG_METRICS = {
 class LoaderService(pulumi.ComponentResource):
     """Reached by nobody: it asks the queue, the bucket and the database.
 
-    `target` is what autoscaling scales, `service_name` what metrics call it.
+    `target` is what autoscaling scales, `service_name` what metrics call it, `running` as in `fargate`.
     """
 
     target: scaling.Target
     service_name: pulumi.Output[str]
+    running: dict[str, pulumi.Output[str]]
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class LoaderService(pulumi.ComponentResource):
         self.service_name = service.name
         self._scale_with_the_backlog()
         self._rest_when_there_is_none()
+        self.running = service.running
         self.register_outputs({})
 
     def _scale_with_the_backlog(self) -> None:

@@ -34,13 +34,13 @@ class Parts:
 
 
 class Observability(pulumi.ComponentResource):
-    """`topic_arn` is where messages about the copy are published, None for a copy without alarms.
+    """`topic` is where messages about the copy are published, None for a copy without alarms.
 
     `rollback_alarm_names` are of what customers feel. `watch` the services once they run: before, they would
     be missed. After that `dashboard` is an address, or says that there is none.
     """
 
-    topic_arn: pulumi.Output[str] | None
+    topic: AlarmTopic | None
     rollback_alarm_names: list[pulumi.Output[str]]
     dashboard: pulumi.Input[str]
 
@@ -53,14 +53,13 @@ class Observability(pulumi.ComponentResource):
         self._parts = parts
         self._inside = pulumi.ResourceOptions(parent=self)
         wanted = settings.observability
-        self._topic = (
+        self.topic = (
             AlarmTopic(name, settings.region, wanted.alarm_email, self._inside) if wanted.alarms else None
         )
         self._alarm_arns: list[pulumi.Output[str]] = []
         self.rollback_alarm_names = self._alarm("customer-alarms", customer_alarms(parts.balancer), [])
-        self.topic_arn = self._topic.arn if self._topic else None
         self.dashboard = dashboard.NONE
-        self.register_outputs({"topicArn": self.topic_arn})
+        self.register_outputs({"topicArn": self.topic.arn if self.topic else None})
 
     def watch(self, api: Watched, loader: Watched, services: Sequence[pulumi.Resource]) -> None:
         parts, settings = self._parts, self._settings
@@ -79,13 +78,13 @@ class Observability(pulumi.ComponentResource):
     def _alarm(
         self, kind: str, alarms: Iterable[Alarm], after: Sequence[pulumi.Resource]
     ) -> list[pulumi.Output[str]]:
-        if self._topic is None:
+        if self.topic is None:
             return []
         if self._settings.awake:
             # It is stopped with the rest, and measured always but then.
             server = self._parts.database.server_identifiers[0]
             alarms = only_awake(alarms, of_server(server, "CPUUtilization"))
-        declared = Alarms(self._base, kind, alarms, self._topic, after, self._inside)
+        declared = Alarms(self._base, kind, alarms, self.topic, after, self._inside)
         self._alarm_arns += declared.arns
         return declared.names
 

@@ -69,6 +69,7 @@ IMAGES = {
 }
 NO_IMAGES = dict.fromkeys(IMAGES, "")
 PACKAGES = {"aws": pulumi_aws, "awsx": pulumi_awsx}
+PARAMETERS_BY_PATH = "aws:ssm/getParametersByPath:getParametersByPath"
 # Region and account of every ARN that the mocks make.
 PLACE = "mock-region-1:123456789012"
 SECRET_ARN = f"arn:aws:secretsmanager:{PLACE}:secret:rds!db-1"
@@ -107,6 +108,8 @@ class Run:
     exports: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     config: dict[str, str] = field(default_factory=dict)
+    # Parameters in SSM that an earlier run has left, by name.
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def all(self, kind: str) -> list[Resource]:
         """By the end of the type, such as `rds/instance:Instance`."""
@@ -129,11 +132,15 @@ def declared(shape: str) -> Run:
 
 
 def run_stack(
-    stack: str, profile: str | None = None, changes: Mapping[str, str] | None = None, folder: Path = ROOT
+    stack: str,
+    profile: str | None = None,
+    changes: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
+    parameters: Mapping[str, str] | None = None,
 ) -> Run:
     """Runs `infra/__main__.py`, configured by `Pulumi.<profile>.yaml`, or by the stack's own, as a deploy."""
     config = stack_config(profile or stack, IMAGES | dict(changes or {}), folder)
-    return run_program(infra, Run(stack), config)
+    return run_program(infra, Run(stack, parameters=parameters or {}), config)
 
 
 def infra() -> None:
@@ -172,7 +179,7 @@ def run_program(program: Callable[[], None], run: Run, config: Mapping[str, str]
 
 def run_here(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> None:
     with event_loop() as loop, environment("PULUMI_CONFIG", json.dumps(config)):
-        mocks = AwsMocks()
+        mocks = AwsMocks(run.parameters)
         logger = logging.Logger("engine", logging.WARNING)
         logger.addHandler(WarningsOf(run))
         recorder = Recorder(mocks, run)
@@ -274,7 +281,10 @@ def comparable(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 class AwsMocks(Mocks):
-    """Gives each resource the outputs that the program reads."""
+    """Gives each resource the outputs that the program reads, and answers what it asks of AWS."""
+
+    def __init__(self, parameters: Mapping[str, str] | None = None) -> None:
+        self._parameters = parameters or {}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict]:
         if args.typ == "awsx:ec2:Vpc":
@@ -286,7 +296,14 @@ class AwsMocks(Mocks):
         return f"{args.name}-id", {"arn": arn, "name": args.name} | args.inputs | own
 
     def call(self, args: MockCallArgs) -> tuple[dict, list[tuple[str, str]] | None]:
+        if args.token == PARAMETERS_BY_PATH:
+            return parameters_below(args.args["path"], self._parameters), []
         raise EngineRefused(f"the program asks AWS for {args.token}, which these tests do not answer")
+
+
+def parameters_below(path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    found = {name: value for name, value in parameters.items() if name.startswith(f"{path}/")}
+    return {"id": path, "path": path, "names": list(found), "values": list(found.values())}
 
 
 def vpc_outputs(args: MockResourceArgs) -> dict[str, Any]:

@@ -38,6 +38,10 @@ class ImageSettings:
     kept: int
     production: bool
 
+    @property
+    def release(self) -> tuple[Image, Image] | None:
+        return (self.api, self.loader) if self.api and self.loader else None
+
 
 def read_images(reader: Reader, production: bool) -> ImageSettings:
     api, loader = read_image(reader, "apiImage"), read_image(reader, "loaderImage")

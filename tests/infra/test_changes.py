@@ -21,11 +21,12 @@ def touched(before: Run, after: Run) -> set[str]:
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_a_deploy_of_new_images_touches_the_task_definitions_alone(stack: str) -> None:
+def test_a_deploy_of_new_images_touches_the_task_definitions_and_the_record_of_it_alone(stack: str) -> None:
     images = {key: image[:-64] + "c" * 64 for key, image in IMAGES.items()}
 
     assert touched(declared(stack), run_stack(stack, changes=images)) == {
-        "aws:ecs/taskDefinition:TaskDefinition"
+        "aws:ecs/taskDefinition:TaskDefinition",
+        "aws:ssm/parameter:Parameter",
     }
 
 

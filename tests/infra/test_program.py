@@ -11,6 +11,7 @@ from infra.dashboard import NONE
 from stacks.mock_engine import (
     IMAGES,
     NO_IMAGES,
+    PLACE,
     PROJECT,
     ROOT,
     SECRET_ARN,
@@ -167,6 +168,16 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
         f"#dashboards/dashboard/{name}"
         if shape in ("staging", "prod")
         else NONE,
+        **{
+            f"{service}Service": {
+                "cluster": name,
+                "service": f"{name}-{service}",
+                "taskDefinition": f"arn:aws:ecs:{PLACE}:{name}-{service}",
+            }
+            for service in ("api", "loader")
+        },
+        # What they say: `test_delivery.py` and `test_review.py`.
+        **{key: run.exports[key] for key in ("pipeline", "pipelineAddress", "reviewRoleArn")},
         "vpcId": f"{name}-vpc",
         "publicSubnetIds": [f"{name}-public-{zone}" for zone in zones],
         "taskSubnetIds": [f"{name}-{tasks}-{zone}" for zone in zones],
@@ -196,7 +207,8 @@ def test_the_first_update_makes_all_but_the_services_and_says_what_is_missing() 
 def test_every_key_rotates_and_can_be_had_back_for_a_week(shape: str) -> None:
     keys = declared(shape).all("kms/key:Key")
 
-    assert len(keys) == (4 if shape in ("staging", "prod") else 3)
+    # One more for messages, and one for the pipeline.
+    assert len(keys) == (5 if shape in ("staging", "prod") else 3)
     for key in keys:
         assert (key.inputs["enableKeyRotation"], key.inputs["deletionWindowInDays"]) == (True, 7)
 
