@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from stacks.mock_engine import PLACE, Run, declared, run_stack
+from infra.cluster import Cluster
+from infra.delivery import Around, Delivery
+from infra.images import Images
+from infra.pulumi_state import StackFiles
+from infra.settings.delivery import DeliverySettings, State
+from infra.settings.images import ImageSettings
+from infra.settings.services import Architecture, TaskSettings
+from stacks.mock_engine import PLACE, Run, declared, run_program, run_stack
 
 DELIVERED = ["staging", "prod"]
 BUCKET = "arn:aws:s3:::example-rates-state/.pulumi"
@@ -313,3 +320,30 @@ def test_the_step_that_is_left_to_people_is_said_with_its_address(stack: str) ->
     assert exports["pipeline"].startswith("until somebody has authorised the connection to GitHub once")
     assert "https://eu-west-1.console.aws.amazon.com/codesuite/settings/connections" in exports["pipeline"]
     assert f"/pipelines/rates-{stack}-delivery/" in exports["pipelineAddress"]
+
+
+def test_failures_and_what_waits_for_approval_are_told_to_the_topic_that_is_given() -> None:
+    run = run_program(delivery_with_a_topic, Run("prod"), {})
+    rule = run.one("NotificationRule").inputs
+    (approval,) = stages(run)["Approve"]
+
+    assert rule["targets"] == [{"type": "SNS", "address": TOPIC}]
+    assert rule["eventTypeIds"] == ["codepipeline-pipeline-pipeline-execution-failed"]
+    assert approval["configuration"]["NotificationArn"] == TOPIC
+    assert ("sns:Publish", TOPIC) in set(rights(statements(run, "delivery")))
+
+
+TOPIC = f"arn:aws:sns:eu-west-1:{ACCOUNT}:rates-prod-alarms"
+
+
+def delivery_with_a_topic() -> None:
+    state = State("s3://example-rates-state", None)
+    around = Around(
+        images=Images("rates-prod", ImageSettings(None, None, kept=20, production=True)),
+        files=StackFiles(state, "rates", "prod", "eu-west-1"),
+        tasks=TaskSettings(Architecture.X86_64, log_days=90),
+        declare_log_group=Cluster("rates-prod", "eu-west-1").declare_log_group,
+        boundary_arn="arn:aws:iam::123456789012:policy/boundary",
+        topic_arn=TOPIC,
+    )
+    Delivery("rates-prod-delivery", DeliverySettings("example/rates", "main", state, production=True), around)
