@@ -23,7 +23,7 @@ from infra.settings.delivery import DeliverySettings
 from infra.settings.services import Architecture, TaskSettings
 
 # What people read is neither shipped nor tested. A push of such files alone starts nothing.
-NOT_DELIVERED = ["docs/**", "**/*.md"]
+NOT_DELIVERED = ["docs/**", "*.md", "**/*.md"]
 # The base of the images, from a registry that asks AWS's builders for no account and counts no pulls.
 PYTHON_IMAGE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
 PLATFORMS = {Architecture.X86_64: "linux/amd64", Architecture.ARM64: "linux/arm64"}

@@ -84,7 +84,7 @@ def test_a_push_to_the_branch_starts_it_unless_it_only_changes_what_people_read(
     assert trigger["gitConfiguration"]["sourceActionName"] == "Source"
     assert push == {
         "branches": {"includes": ["main"]},
-        "filePaths": {"excludes": ["docs/**", "**/*.md"]},
+        "filePaths": {"excludes": ["docs/**", "*.md", "**/*.md"]},
     }
     (source,) = stages(declared(stack))["Source"]
     assert source["configuration"]["FullRepositoryId"] == "example/rates"
