@@ -70,10 +70,10 @@ reap: .venv/dev.stamp
 sample: .venv/local.stamp
 	$(BIN)/python -m local.sample --output local/sample.sql
 
-## images: builds both images with buildah, where there is no Docker engine; RDS_CERTIFICATES=file without internet
+## images: builds both images with buildah, as the pipeline does; RDS_CERTIFICATES=file without internet
 .PHONY: images
 images: .venv/dev.stamp
-	$(BIN)/python tests/images/build.py $(if $(RDS_CERTIFICATES),--rds-certificates=$(RDS_CERTIFICATES))
+	$(if $(RDS_CERTIFICATES),RDS_CERTIFICATES=$(RDS_CERTIFICATES) )$(BIN)/python -m delivery.images
 
 ## preview: what `pulumi up` would change, and whether it keeps the rules; STACK=dev, staging or prod; OFFLINE=1 needs no AWS and shows a new stack
 .PHONY: preview

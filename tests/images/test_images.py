@@ -18,10 +18,10 @@ import httpx
 import psutil
 import pytest
 
+from delivery.builder import PARTS, ImageBuilder, Recipe, default_cache
 from local import sample
 from local.postgres import PostgresServer, free_port, installed_bin_dirs
 from tests.images.authority import Authority
-from tests.images.build import PARTS, ImageBuilder, default_cache
 from tests.postgres import PASSWORD, Database
 
 pytestmark = pytest.mark.needs("buildah", "debootstrap", "root")
@@ -75,7 +75,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="session")
 def images(builder: ImageBuilder, authority: Authority) -> dict[str, str]:
     """The images' names by part, just built."""
-    return {part: builder.build(part, authority.certificate) for part in PARTS}
+    recipe = Recipe(rds_certificates=authority.certificate)
+    return {part: builder.build(part, recipe) for part in PARTS}
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,16 @@
-"""Builds the images where there is no Docker engine and no image registry: with buildah, as root, on a base
-that debootstrap makes.
+"""Builds images with buildah, as root, without a Docker engine; `delivery.images` says which, and where to.
 
-`python tests/images/build.py` builds both, with RDS's certificates from AWS or from the file that
---rds-certificates names; `test_images.py` does the same and runs them. Everything is kept under
-$RATES_IMAGE_CACHE (`.local/images` if not set), so a second build takes seconds.
+Where no base is named, there is no image registry: debootstrap makes one. Everything is kept in the cache, so
+a second build takes seconds.
 """
 
-import argparse
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("api", "loader")
 SUITE = "bookworm"
 BASE = f"localhost/rates-python:{SUITE}"
@@ -29,26 +25,55 @@ class BuildError(Exception):
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What an image is made of beside the work tree. What is empty is the machine's, or the Dockerfile's."""
+
+    base: str = ""
+    platform: str = ""
+    revision: str = ""
+    version: str = ""
+    rds_certificates: Path | None = None
+
+
+@dataclass(frozen=True)
 class ImageBuilder:
     """buildah with a store of its own in `cache`."""
 
     cache: Path
 
-    def build(self, part: str, rds_certificates: Path | None = None) -> str:
+    def build(self, part: str, recipe: Recipe) -> str:
         """Builds the image of `api` or `loader` from the work tree; returns its name."""
-        self.make_base()
         name = f"localhost/rates-{part}"
-        options = ["--format=docker", "--network=host", "--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}"]
+        options = ["--format=docker", "--network=host", f"--file={REPOSITORY / part / 'Dockerfile'}"]
         # vfs copies the whole file system for each layer, so there keeping them costs more than it saves.
-        options += [f"--layers={str(self.storage_driver() != 'vfs').lower()}"]
-        options += [f"--file={REPOSITORY / part / 'Dockerfile'}", f"--tag={name}"]
-        if rds_certificates is not None:
-            in_context = REPOSITORY / ".local" / "rds.pem"
-            in_context.parent.mkdir(exist_ok=True)
-            in_context.write_bytes(rds_certificates.read_bytes())
-            options.append(f"--build-arg=RDS_CERTIFICATES={in_context.relative_to(REPOSITORY)}")
+        options += [f"--layers={str(self.storage_driver() != 'vfs').lower()}", f"--tag={name}"]
+        if recipe.base:
+            options += ["--pull-always", f"--build-arg=PYTHON_IMAGE={recipe.base}"]
+        else:
+            self.make_base()
+            options += ["--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}"]
+        if recipe.platform:
+            options.append(f"--platform={recipe.platform}")
+        for argument, value in {"REVISION": recipe.revision, "VERSION": recipe.version}.items():
+            options += [f"--build-arg={argument}={value}"] if value else []
+        options += self.rds_certificates(recipe.rds_certificates)
         self.buildah("build", *options, *self.registry_secrets(), str(REPOSITORY))
         return name
+
+    def push(self, name: str, destination: str) -> str:
+        """Pushes an image; returns the digest by which the destination knows it."""
+        digest_file = self.cache / "digest"
+        self.buildah("push", f"--digestfile={digest_file}", name, destination)
+        return digest_file.read_text().strip()
+
+    def rds_certificates(self, file: Path | None) -> list[str]:
+        """The option for a file, copied to where the builder sees it; AWS's own address needs none."""
+        if file is None:
+            return []
+        in_context = REPOSITORY / ".local" / "rds.pem"
+        in_context.parent.mkdir(exist_ok=True)
+        in_context.write_bytes(file.read_bytes())
+        return [f"--build-arg=RDS_CERTIFICATES={in_context.relative_to(REPOSITORY)}"]
 
     def make_base(self) -> None:
         """Makes the image the Dockerfiles start from, unless the store has it: Debian with Python and pip."""
@@ -106,21 +131,3 @@ def run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
         last_lines = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
         raise BuildError(f"exit status {done.returncode} from {' '.join(command)}:\n{last_lines}")
     return done.stdout
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Build both images with buildah.")
-    parser.add_argument("--rds-certificates", type=Path, help="a PEM file (fetched from AWS if not given)")
-    rds_certificates = parser.parse_args().rds_certificates
-    builder = ImageBuilder(default_cache())
-    try:
-        for part in PARTS:
-            name = builder.build(part, rds_certificates)
-            start = " ".join(builder.command("from", name))
-            sys.stdout.write(f"built {name}; a container of it: BUILDAH_ISOLATION=chroot {start}\n")
-    except BuildError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()
