@@ -18,7 +18,7 @@ PHASE_KEYS = {"on-failure", "commands"}
 # The contract with infra/delivery.py: what the three projects are given, and what CodeBuild adds.
 GIVEN = {
     "check": set(),
-    "images": {"API_REPOSITORY", "LOADER_REPOSITORY", "PYTHON_IMAGE", "IMAGE_PLATFORM"},
+    "images": {"API_REPOSITORY", "LOADER_REPOSITORY", "IMAGE_PLATFORM"},
     "deploy": {"STACK", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"},
 }
 OF_CODEBUILD = {"CODEBUILD_RESOLVED_SOURCE_VERSION", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_SRC_DIR_images"}
@@ -95,6 +95,16 @@ def test_every_file_and_module_that_is_called_is_there(name: str) -> None:
 def test_the_commands_of_a_phase_share_a_shell_and_stop_at_the_first_failure(tmp_path: Path) -> None:
     ended = run_commands(["export WORD=one", "echo $WORD", "false", "echo two"], tmp_path, {"PATH": "/bin"})
     assert (ended.returncode, ended.stdout) == (1, "one\n")
+
+
+def test_the_pipelines_base_is_the_dockerfiles_own() -> None:
+    base = build_file("images")["env"]["variables"]["PYTHON_IMAGE"]
+    assert base.startswith("public.ecr.aws/docker/library/")
+    for part in ("api", "loader"):
+        [default] = re.findall(
+            r"^ARG PYTHON_IMAGE=(.*)$", (ROOT / part / "Dockerfile").read_text(), re.MULTILINE
+        )
+        assert default.rpartition("/")[2] == base.rpartition("/")[2]
 
 
 def test_the_version_of_pulumi_stands_in_one_place() -> None:
