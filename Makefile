@@ -73,7 +73,7 @@ sample: .venv/local.stamp
 ## images: builds both images with buildah, as the pipeline does; RDS_CERTIFICATES=file without internet
 .PHONY: images
 images: .venv/dev.stamp
-	$(if $(RDS_CERTIFICATES),RDS_CERTIFICATES=$(RDS_CERTIFICATES) )$(BIN)/python -m delivery.images
+	$(BIN)/python -m delivery.images
 
 ## preview: what `pulumi up` would change, and whether it keeps the rules; STACK=dev, staging or prod; OFFLINE=1 needs no AWS and shows a new stack
 .PHONY: preview
