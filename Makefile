@@ -75,11 +75,11 @@ sample: .venv/local.stamp
 images: .venv/dev.stamp
 	$(BIN)/python -m delivery.images
 
-## preview: what `pulumi up` would change, and whether it keeps the rules; STACK=dev, staging or prod; OFFLINE=1 needs no AWS and shows a new stack
+## preview: what `pulumi up` would change, and which rules it breaks; STACK=, DIFF=1 in full; OFFLINE=1 shows a new stack without AWS
 .PHONY: preview
 preview: .venv/dev.stamp
 	@command -v pulumi >/dev/null || { echo "make preview needs the pulumi command: https://www.pulumi.com/docs/install/" >&2; exit 2; }
-	$(if $(OFFLINE),$(BIN)/python -m tests.engine $(STACK),pulumi --stack $(STACK)) preview --diff --policy-pack infra/policy_pack
+	$(if $(OFFLINE),$(BIN)/python -m tests.engine $(STACK),pulumi --stack $(STACK)) preview $(if $(DIFF),--diff) --policy-pack infra/policy_pack
 
 ## lock: pins every package and its hashes from pyproject.toml; UPGRADE=--upgrade takes newer ones
 .PHONY: lock

@@ -57,9 +57,9 @@ def bill(run: Run, config: Mapping[str, str]) -> Bill:
 def bill_of(stack: str) -> Bill:
     if not (ROOT / f"Pulumi.{stack}.yaml").is_file():
         raise CostUnknown(f"there is no stack {stack}: Pulumi.{stack}.yaml is missing")
-    if "config" not in (read_yaml(f"Pulumi.{stack}.yaml") or {}):
+    if "config" not in (read_yaml(f"Pulumi.{stack}.yaml", ROOT) or {}):
         raise CostUnknown(f"Pulumi.{stack}.yaml has no `config:`, so nothing says what stack {stack} is")
-    return bill(run_stack(stack), stack_config(stack))
+    return bill(run_stack(stack, folder=ROOT), stack_config(stack, folder=ROOT))
 
 
 def stacks_here() -> list[str]:

@@ -8,6 +8,8 @@ is pinned.
 
 import asyncio
 import contextvars
+import copy
+import gc
 import inspect
 import json
 import logging
@@ -125,9 +127,8 @@ class Run:
         return resource
 
 
-@cache
 def declared(shape: str) -> Run:
-    """What the program declares for one of SHAPES. For tests that only look at it."""
+    """What the program declares for one of SHAPES."""
     return run_stack("dev", changes=AURORA) if shape == "aurora" else run_stack(shape)
 
 
@@ -138,9 +139,24 @@ def run_stack(
     folder: Path = ROOT,
     parameters: Mapping[str, str] | None = None,
 ) -> Run:
-    """Runs `infra/__main__.py`, configured by `Pulumi.<profile>.yaml`, or by the stack's own, as a deploy."""
+    """What `infra/__main__.py` declares as a deploy, by `Pulumi.<profile>.yaml` or the stack's own.
+
+    A copy for each who asks; the program runs once for the same settings, so it must be as it stands.
+    """
     config = stack_config(profile or stack, IMAGES | dict(changes or {}), folder)
-    return run_program(infra, Run(stack, parameters=parameters or {}), config)
+    return copy.deepcopy(run_infra(stack, tuple(config.items()), tuple((parameters or {}).items())))
+
+
+def run_changed_program(stack: str, changes: Mapping[str, str] | None = None) -> Run:
+    """The same, for a test that has changed the program."""
+    return run_program(infra, Run(stack), stack_config(stack, IMAGES | dict(changes or {})))
+
+
+@cache
+def run_infra(
+    stack: str, config: tuple[tuple[str, str], ...], parameters: tuple[tuple[str, str], ...]
+) -> Run:
+    return run_program(infra, Run(stack, parameters=dict(parameters)), dict(config))
 
 
 def infra() -> None:
@@ -169,12 +185,23 @@ def read_yaml(name: str, folder: Path = ROOT) -> Any:
 def run_program(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> Run:
     """Fills the run, in a context of its own, since Pulumi keeps its state in context variables."""
     run.config.update(config)
-    contextvars.copy_context().run(run_here, program, run, config)
+    with without_garbage_collection():
+        contextvars.copy_context().run(run_here, program, run, config)
     run.resources.sort(key=lambda resource: (resource.type, resource.name))
     refuse_duplicates(run)
     for resource in run.resources:
         refuse_wrong_properties(resource)
     return run
+
+
+@contextmanager
+def without_garbage_collection() -> Generator[None]:
+    """A program makes many objects at once, and looking for garbage among them took over half of its time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def run_here(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> None:
@@ -276,8 +303,11 @@ class Recorder(MockMonitor):
 
 
 def comparable(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A file by its path: Pulumi's own object for one is like no other."""
-    return {key: each.path if isinstance(each, pulumi.FileAsset) else each for key, each in inputs.items()}
+    """A file by its path from the root: Pulumi's own object for one is like no other."""
+    return {
+        key: os.path.relpath(each.path, ROOT) if isinstance(each, pulumi.FileAsset) else each
+        for key, each in inputs.items()
+    }
 
 
 class AwsMocks(Mocks):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra import access_logs
-from stacks.mock_engine import PLACE, SHAPES, Resource, Run, declared, run_stack
+from stacks.mock_engine import PLACE, SHAPES, Resource, Run, declared, run_changed_program
 
 BALANCER = "lb/loadBalancer:LoadBalancer"
 LOGS = "-access-logs"
@@ -67,7 +67,7 @@ def test_a_policy_that_let_more_in_would_be_seen(
         lambda bucket, account: {**original(bucket, account), **change},
     )
 
-    assert list(faults(run_stack("prod"))) == [fault]
+    assert list(faults(run_changed_program("prod"))) == [fault]
 
 
 @pytest.mark.parametrize("stack", DAYS)

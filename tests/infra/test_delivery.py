@@ -8,14 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.cluster import Cluster
-from infra.delivery import Around, Delivery
-from infra.images import Images
-from infra.pulumi_state import StackFiles
-from infra.settings.delivery import DeliverySettings, State
-from infra.settings.images import ImageSettings
-from infra.settings.services import Architecture, TaskSettings
-from stacks.mock_engine import PLACE, Run, declared, run_program, run_stack
+from stacks.mock_engine import PLACE, Run, declared, run_stack
 
 DELIVERED = ["staging", "prod"]
 BUCKET = "arn:aws:s3:::example-rates-state/.pulumi"
@@ -161,7 +154,7 @@ def test_artifacts_and_logs_are_encrypted_and_go_after_a_while(stack: str) -> No
         logs = run.one("cloudwatch/logGroup:LogGroup", f"-delivery-{name}")
         assert logs.inputs["retentionInDays"] == {"staging": 14, "prod": 90}[stack]
         assert logs.inputs["kmsKeyId"] == f"arn:aws:kms:{PLACE}:rates-{stack}-logs"
-        assert project(run, name)["logsConfig"]["cloudwatchLogs"]["groupName"] == logs.name
+        assert project(run, name)["logsConfig"]["cloudwatchLogs"]["groupName"] == logs.inputs["name"]
         assert project(run, name)["encryptionKey"] == key
 
 
@@ -181,8 +174,9 @@ def test_the_pipeline_starts_builds_and_a_check_has_its_log_and_artifacts_alone(
         }
 
     assert set(rights(statements(run, "delivery-check"))) == own("check")
-    started = {action for action, _ in rights(statements(run, "delivery"))} - {"kms:Decrypt"}
-    assert {action.partition(":")[0] for action in started} == {"codeconnections", "codebuild", "s3", "kms"}
+    services = {action.partition(":")[0] for action, _ in rights(statements(run, "delivery"))}
+    asks = {"sns"} if stack == "prod" else set()
+    assert services == {"codeconnections", "codebuild", "s3", "kms"} | asks
 
 
 KEY_USES = ("Decrypt", "GenerateDataKey")
@@ -322,28 +316,22 @@ def test_the_step_that_is_left_to_people_is_said_with_its_address(stack: str) ->
     assert f"/pipelines/rates-{stack}-delivery/" in exports["pipelineAddress"]
 
 
-def test_failures_and_what_waits_for_approval_are_told_to_the_topic_that_is_given() -> None:
-    run = run_program(delivery_with_a_topic, Run("prod"), {})
+def test_failures_and_what_waits_for_approval_are_told_to_those_that_alarms_tell() -> None:
+    run = declared("prod")
+    topic = f"arn:aws:sns:{PLACE}:rates-prod-alarms"
     rule = run.one("NotificationRule").inputs
     (approval,) = stages(run)["Approve"]
 
-    assert rule["targets"] == [{"type": "SNS", "address": TOPIC}]
+    assert rule["targets"] == [{"type": "SNS", "address": topic}]
     assert rule["eventTypeIds"] == ["codepipeline-pipeline-pipeline-execution-failed"]
-    assert approval["configuration"]["NotificationArn"] == TOPIC
-    assert ("sns:Publish", TOPIC) in set(rights(statements(run, "delivery")))
+    assert approval["configuration"]["NotificationArn"] == topic
+    may = set(rights(statements(run, "delivery")))
+    # The topic is encrypted, and who publishes encrypts.
+    assert ("sns:Publish", topic) in may
+    assert ("kms:GenerateDataKey*", f"arn:aws:kms:{PLACE}:rates-prod-alarms") in may
 
 
-TOPIC = f"arn:aws:sns:eu-west-1:{ACCOUNT}:rates-prod-alarms"
+def test_where_there_are_no_alarms_nobody_is_told() -> None:
+    run = run_stack("staging", changes={"alarms": "false"})
 
-
-def delivery_with_a_topic() -> None:
-    state = State("s3://example-rates-state", None)
-    around = Around(
-        images=Images("rates-prod", ImageSettings(None, None, kept=20, production=True)),
-        files=StackFiles(state, "rates", "prod", "eu-west-1"),
-        tasks=TaskSettings(Architecture.X86_64, log_days=90),
-        declare_log_group=Cluster("rates-prod", "eu-west-1").declare_log_group,
-        boundary_arn="arn:aws:iam::123456789012:policy/boundary",
-        topic_arn=TOPIC,
-    )
-    Delivery("rates-prod-delivery", DeliverySettings("example/rates", "main", state, production=True), around)
+    assert run.all("NotificationRule") == []

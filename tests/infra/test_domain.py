@@ -7,7 +7,7 @@ import pulumi_aws as aws
 import pytest
 
 from infra import domain, load_balancer
-from stacks.mock_engine import PLACE, SHAPES, Run, declared, run_stack
+from stacks.mock_engine import PLACE, SHAPES, Run, declared, run_changed_program, run_stack
 
 WITH_DOMAIN = {"staging": "rates-staging.example.com", "prod": "rates.example.com"}
 
@@ -63,7 +63,7 @@ def test_a_program_that_answered_otherwise_would_be_seen(
 ) -> None:
     monkeypatch.setattr(load_balancer, broken, instead)
 
-    assert list(faults(run_stack("prod"), WITH_DOMAIN["prod"])) == [fault]
+    assert list(faults(run_changed_program("prod"), WITH_DOMAIN["prod"])) == [fault]
 
 
 @pytest.mark.parametrize("stack", WITH_DOMAIN)

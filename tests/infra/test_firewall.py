@@ -8,7 +8,7 @@ import pulumi_aws as aws
 import pytest
 
 from infra import firewall, load_balancer
-from stacks.mock_engine import PLACE, SHAPES, Run, declared, run_stack
+from stacks.mock_engine import PLACE, SHAPES, Run, declared, run_changed_program, run_stack
 
 ACL = "wafv2/webAcl:WebAcl"
 Rule = aws.wafv2.WebAclRuleArgs
@@ -77,7 +77,7 @@ def test_a_limit_that_does_not_hold_would_be_seen(
 
     monkeypatch.setattr(firewall, "limit", broken_limit)
 
-    assert list(faults(run_stack("prod"), 20000)) == [fault]
+    assert list(faults(run_changed_program("prod"), 20000)) == [fault]
 
 
 def test_a_refusal_is_an_error_like_the_apis_own_and_says_when_to_come_again() -> None:

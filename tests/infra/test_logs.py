@@ -35,6 +35,9 @@ def test_every_log_has_its_place_and_its_days() -> None:
         "/aws/rds/instance/rates-prod-database/postgresql": 90,
         "/aws/rds/instance/rates-prod-database/upgrade": 90,
         "/rates-prod/api": 90,
+        "/rates-prod/delivery-check": 90,
+        "/rates-prod/delivery-deploy": 90,
+        "/rates-prod/delivery-images": 90,
         "/rates-prod/flow": 30,
         "/rates-prod/loader": 90,
     }

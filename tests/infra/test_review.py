@@ -89,7 +89,7 @@ def test_githubs_identity_provider_is_declared_by_one_stack_of_an_account() -> N
 
 
 def test_a_stack_without_reviews_has_no_such_role() -> None:
-    run = declared("dev")
+    run = run_stack("dev", changes={"review": "false"})
 
     assert [role.name for role in run.all("iam/role:Role") if "review" in role.name] == []
     assert run.exports["reviewRoleArn"].startswith("none")

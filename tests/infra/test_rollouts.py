@@ -10,7 +10,7 @@ from infra import rollouts, timeouts
 from infra.iam import Statement, allow
 from infra.load_balancer import LoadBalancer
 from infra.settings.services import Rollout
-from stacks.mock_engine import PLACE, SHAPES, Resource, Run, declared, run_stack
+from stacks.mock_engine import PLACE, SHAPES, Resource, Run, declared, run_changed_program, run_stack
 
 SERVICE = "ecs/service:Service"
 BALANCING = "elasticloadbalancing"
@@ -157,7 +157,7 @@ def test_a_role_that_may_do_more_would_be_seen(
     to_move: Callable[[LoadBalancer], list[Statement]] = rollouts.to_move_requests
     monkeypatch.setattr(rollouts, "to_move_requests", lambda balancer: [*to_move(balancer), more])
 
-    assert list(faults(run_stack("prod"))) == [fault]
+    assert list(faults(run_changed_program("prod"))) == [fault]
 
 
 @pytest.mark.parametrize("rollout", Rollout)

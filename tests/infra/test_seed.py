@@ -3,7 +3,17 @@
 import pytest
 
 from infra.storage import PREFIX
-from stacks.mock_engine import AURORA, PLACE, ROOT, SHAPES, Resource, Run, declared, run_stack
+from stacks.mock_engine import (
+    AURORA,
+    PLACE,
+    ROOT,
+    SHAPES,
+    Resource,
+    Run,
+    declared,
+    run_changed_program,
+    run_stack,
+)
 
 DUMP = {"seed": "s3://elsewhere/dumps/monday.sql.gz"}
 SNAPSHOT = {"seed": f"arn:aws:rds:{PLACE}:snapshot:monday"}
@@ -22,14 +32,17 @@ def test_the_sample_is_the_one_that_the_project_ships() -> None:
     assert inputs == {
         "bucket": "rates-dev-batches-id",
         "key": "batches/seed/sample.sql",
-        "source": str(ROOT / "local/sample.sql"),
+        "source": "local/sample.sql",
     }
 
 
 def test_the_sample_is_found_wherever_the_program_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT / "infra")
 
-    assert run_stack("dev").one("BucketObjectv2").inputs == declared("dev").one("BucketObjectv2").inputs
+    assert (
+        run_changed_program("dev").one("BucketObjectv2").inputs
+        == declared("dev").one("BucketObjectv2").inputs
+    )
 
 
 def test_a_dump_is_copied_from_where_it_is_and_keeps_its_name() -> None:
