@@ -18,7 +18,7 @@ import pytest
 from delivery.builder import default_cache
 from delivery.login import write_login
 from tests.delivery.build_files import build_file, commands, copy_of_the_repository, run_commands
-from tests.engine.stack import ENVIRONMENT, ROOT, Stack
+from tests.engine.stack import Stack
 from tests.images.authority import Authority
 
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -34,14 +34,6 @@ GIVEN = {
     "CODEBUILD_RESOLVED_SOURCE_VERSION": COMMIT,
     "CODEBUILD_BUILD_NUMBER": "7",
 }
-PACK = "infra/policy_pack"
-A_PACK = """
-from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
-
-MANDATORY = EnforcementLevel.MANDATORY
-ANYTHING = ResourceValidationPolicy("anything", "Goes", lambda args, report: None, MANDATORY)
-PolicyPack("lenient", [ANYTHING])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -117,36 +109,21 @@ def stack(tmp_path: Path) -> Stack:
     return stack
 
 
-@pytest.fixture
-def pack(tmp_path: Path) -> str:
-    """The project's policy pack; while there is none, one without policies."""
-    if (ROOT / PACK).is_dir():
-        return PACK
-    folder = tmp_path / "pack"
-    folder.mkdir()
-    (folder / "PulumiPolicy.yaml").write_text(
-        f"runtime:\n  name: python\n  options:\n    virtualenv: {ENVIRONMENT}\n"
-    )
-    (folder / "__main__.py").write_text(A_PACK)
-    return str(folder)
-
-
-def deploy(stack: Stack, images: Path, pack: str) -> tuple[int, str]:
+def deploy(stack: Stack, images: Path) -> tuple[int, str]:
     """The build phase of deploy.yml up to where AWS is asked what runs."""
     all_of_them = commands("deploy", "build")
     asked = next(at for at, command in enumerate(all_of_them) if "delivery.verify" in command)
     assert asked == len(all_of_them) - 1
     environment = stack.environment() | {"STACK": "dev", "CODEBUILD_SRC_DIR_images": str(images)}
-    up_to_there = [command.replace(PACK, pack) for command in all_of_them[:asked]]
-    ended = run_commands(up_to_there, stack.project, environment)
+    ended = run_commands(all_of_them[:asked], stack.project, environment)
     return ended.returncode, ended.stdout + ended.stderr
 
 
 @pytest.mark.needs("buildah", "debootstrap", "root", "pulumi", "jq")
 def test_the_images_just_built_are_what_the_stack_is_previewed_and_deployed_with(
-    stack: Stack, images: Path, pack: str
+    stack: Stack, images: Path
 ) -> None:
-    status, said = deploy(stack, images, pack)
+    status, said = deploy(stack, images)
     assert status == 0, said
     assert "+ aws:ecs/taskDefinition:TaskDefinition: (create)" in said, "the preview"
     state = json.loads(stack.pulumi("stack", "export").stdout)["deployment"]["resources"]
@@ -161,20 +138,18 @@ def test_the_images_just_built_are_what_the_stack_is_previewed_and_deployed_with
 
 
 @pytest.mark.needs("pulumi", "jq")
-def test_without_an_image_there_is_no_deploy(stack: Stack, tmp_path: Path, pack: str) -> None:
+def test_without_an_image_there_is_no_deploy(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "images.json").write_text('{"apiImage": "one"}')
-    status, said = deploy(stack, tmp_path, pack)
+    status, said = deploy(stack, tmp_path)
     assert status != 0
     assert "Previewing" not in said
     assert json.loads(stack.pulumi("stack", "export").stdout)["deployment"].get("resources", []) == []
 
 
 @pytest.mark.needs("pulumi", "jq")
-def test_a_setting_that_is_refused_in_the_preview_stops_the_deploy(
-    stack: Stack, tmp_path: Path, pack: str
-) -> None:
+def test_a_setting_that_is_refused_in_the_preview_stops_the_deploy(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "images.json").write_text('{"apiImage": "rates:latest", "loaderImage": "rates:latest"}')
-    status, said = deploy(stack, tmp_path, pack)
+    status, said = deploy(stack, tmp_path)
     assert status != 0
     assert "rates:apiImage is 'rates:latest'" in said
     assert "Traceback" not in said

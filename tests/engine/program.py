@@ -4,6 +4,7 @@ It does what Pulumi's own executor does, and keeps to its exit codes.
 """
 
 import asyncio
+import gc
 import json
 import logging
 import runpy
@@ -43,4 +44,6 @@ def start(program: str) -> None:
 
 
 if __name__ == "__main__":
+    # A short life with many objects, of which few are ever garbage.
+    gc.disable()
     sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))

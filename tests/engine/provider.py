@@ -8,6 +8,7 @@ only AWS could know of it is unknown. Names and arguments of methods are the eng
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -146,5 +147,6 @@ async def serve(name: str, version: str, engine: str) -> None:
 
 def main(name: str, version: str) -> None:
     """Started by the engine with its address; answers with the port."""
+    gc.disable()  # as in `program.py`
     with suppress(KeyboardInterrupt):  # as in `language.py`
         asyncio.run(serve(name, version, sys.argv[-1]))

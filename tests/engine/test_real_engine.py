@@ -46,7 +46,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> BringUp:
     @cache
     def bring_up(name: str) -> Stack:
         stack = deployed(tmp_path_factory.mktemp("up") / name, name)
-        succeed(stack, "up", "--yes", *PACK)
+        succeed(stack, "up", "--yes", "--skip-preview", *PACK)
         return stack
 
     return bring_up

@@ -11,7 +11,7 @@ from infra.alarms import ABOVE, BELOW
 from infra.database_alarms import connections_max, memory_bytes
 from infra.settings.database import InstanceSize, ServerlessSize
 from infra.storage import RECEIVES_MAX
-from stacks.mock_engine import AURORA, NO_IMAGES, PLACE, SHAPES, Run, declared, run_stack
+from stacks.mock_engine import AURORA, NO_IMAGES, PLACE, ROOT, SHAPES, Run, declared, run_stack
 
 ALARM = "cloudwatch/metricAlarm:MetricAlarm"
 AURORA_PROD = AURORA | {"databaseAcusMin": "2", "databaseReaders": "1"}
@@ -369,3 +369,10 @@ def test_alarms_that_scale_the_loader_are_for_nobody(shape: str) -> None:
     for alarm in scaling:
         (action,) = alarm["alarmActions"]
         assert action.startswith("arn:aws:appautoscaling:")
+
+
+def test_the_runbook_says_of_every_alarm_what_to_do() -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    said = set(re.findall(r"`([a-z-]+)`(?=[^|\n]*\|)", runbook[runbook.index("## Alarms") :]))
+
+    assert alarms(declared("prod")).keys() <= said
