@@ -34,6 +34,10 @@ class Snapshot:
 
     arn: str
 
+    @property
+    def region(self) -> str:
+        return self.arn.split(":")[3]
+
 
 Seed = Sample | Dump | Snapshot | None
 

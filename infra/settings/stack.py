@@ -20,10 +20,11 @@ from infra.settings.network import NetworkSettings, read_network
 from infra.settings.observability import ObservabilitySettings, read_observability
 from infra.settings.reader import Reader
 from infra.settings.schedule import AwakeHours, read_awake_hours, read_expiry
-from infra.settings.seed import Seed, read_seed
+from infra.settings.seed import Seed, Snapshot, read_seed
 from infra.settings.services import (
     ApiSettings,
     LoaderSettings,
+    Rollout,
     TaskSettings,
     read_api,
     read_loader,
@@ -113,4 +114,9 @@ def demand_what_fits_together(rates: Reader, stack: str, settings: Settings) -> 
     rates.demand("loaderTasksMin", not (pauses and settings.loader.size.tasks_min), reason)
     reason = "databaseAcusMin is 0, and a database that pauses by itself is not stopped by the clock as well"
     rates.demand("awakeHours", not (pauses and settings.awake), reason)
+    safe = settings.api.rollout is Rollout.ROLLING or settings.observability.alarms
+    reason = "alarms is false, and only they take it back: ECS's circuit breaker is for rolling ones"
+    rates.demand("apiRollout", safe, reason)
+    here = not isinstance(settings.seed, Snapshot) or settings.seed.region == settings.region
+    rates.demand("seed", here, f"the stack is in {settings.region}: copy the snapshot there first")
     rates.demand("production", settings.production or stack != "prod", "the stack named prod is production")

@@ -124,6 +124,7 @@ def test_a_preview_warns_of_names_that_stand_for_the_companys_own(up: BringUp) -
 
 def test_another_rollout_or_a_domain_replaces_neither_service_nor_load_balancer(tmp_path: Path) -> None:
     stack = deployed(tmp_path / "dev", "dev")
+    succeed(stack, "config", "set", "alarms", "true")
     succeed(stack, "up", "--yes", "--skip-preview")
     succeed(stack, "config", "set", "apiRollout", "canary")
     assert operations(stack) == {"aws:ecs/service:Service": "update"}

@@ -100,7 +100,7 @@ def test_an_update_does_not_undo_where_ecs_moved_requests_to(shape: str) -> None
 
 
 @pytest.mark.parametrize("rollout", ["canary", "linear"])
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_another_rollout_changes_the_service_and_neither_its_targets_nor_its_address(
     rollout: str, stack: str
 ) -> None:

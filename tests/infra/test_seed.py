@@ -5,7 +5,6 @@ import pytest
 from infra.storage import PREFIX
 from stacks.mock_engine import (
     AURORA,
-    PLACE,
     ROOT,
     SHAPES,
     Resource,
@@ -16,8 +15,9 @@ from stacks.mock_engine import (
 )
 
 DUMP = {"seed": "s3://elsewhere/dumps/monday.sql.gz"}
-SNAPSHOT = {"seed": f"arn:aws:rds:{PLACE}:snapshot:monday"}
-CLUSTER_SNAPSHOT = AURORA | {"seed": f"arn:aws:rds:{PLACE}:cluster-snapshot:monday"}
+HERE = "arn:aws:rds:eu-west-1:123456789012"
+SNAPSHOT = {"seed": f"{HERE}:snapshot:monday"}
+CLUSTER_SNAPSHOT = AURORA | {"seed": f"{HERE}:cluster-snapshot:monday"}
 KINDS = ("s3/bucketObjectv2:BucketObjectv2", "s3/objectCopy:ObjectCopy")
 COPIES = ("rds/snapshotCopy:SnapshotCopy", "rds/clusterSnapshotCopy:ClusterSnapshotCopy")
 

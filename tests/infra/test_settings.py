@@ -26,7 +26,6 @@ from infra.settings.storage import StorageSettings
 from stacks.mock_engine import (
     AURORA,
     IMAGES,
-    PLACE,
     PROJECT,
     REGISTRY,
     ROOT,
@@ -425,8 +424,21 @@ def test_no_key_may_be_missing(key: str) -> None:
         ("prod", {"seed": "sample"}, "seed is 'sample': production takes no prices that are made up"),
         (
             "dev",
-            {"seed": f"arn:aws:rds:{PLACE}:cluster-snapshot:monday"},
-            f"seed is 'arn:aws:rds:{PLACE}:cluster-snapshot:monday': engine postgres is made of a snapshot",
+            {"seed": "arn:aws:rds:eu-west-1:123456789012:cluster-snapshot:monday"},
+            "seed is 'arn:aws:rds:eu-west-1:123456789012:cluster-snapshot:monday': "
+            "engine postgres is made of a snapshot",
+        ),
+        (
+            "dev",
+            {"seed": "arn:aws:rds:us-east-1:123456789012:snapshot:monday"},
+            "seed is 'arn:aws:rds:us-east-1:123456789012:snapshot:monday': "
+            "the stack is in eu-west-1: copy the snapshot there first",
+        ),
+        (
+            "dev",
+            {"apiRollout": "canary"},
+            "apiRollout is 'canary': alarms is false, "
+            "and only they take it back: ECS's circuit breaker is for rolling ones",
         ),
         (
             "prod",
