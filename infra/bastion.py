@@ -12,10 +12,10 @@ import pulumi_aws as aws
 
 from infra.database import Database
 from infra.iam import Statement, account_of, allow, document, trust
-from infra.network import ANYWHERE, Network
+from infra.network import Network
+from infra.security_groups import declare_closed_group
 from infra.settings.bastion import BastionSettings
 
-HTTPS_PORT = 443
 # The smallest there is, a few dollars a month; it only passes bytes on.
 INSTANCE_TYPE = "t4g.nano"
 # Amazon Linux has the agent of Session Manager. EC2 looks the newest image up when it starts the server.
@@ -48,7 +48,8 @@ class Bastion(pulumi.ComponentResource):
         self._inside = pulumi.ResourceOptions(parent=self)
         role, policy = self._declare_role(region, account_of(database.arn))
         template = self._declare_template(role)
-        groups = [self._declare_security_group(), database.client_security_group_id]
+        group = declare_closed_group(name, f"Bastion {name}", network.vpc_id, self._inside)
+        groups = [group, database.client_security_group_id]
         instance = self._declare_instance(template, groups, policy)
         self.command = pulumi.Output.all(instance.id, database.host).apply(
             lambda both: forward(region, *both, database.port)
@@ -88,22 +89,6 @@ class Bastion(pulumi.ComponentResource):
             ],
             opts=self._inside,
         )
-
-    def _declare_security_group(self) -> pulumi.Output[str]:
-        """Nothing gets in; out to AWS by HTTPS, and to the database by the group of its clients."""
-        group = aws.ec2.SecurityGroup(
-            self._base, description=f"Bastion {self._base}", vpc_id=self._network.vpc_id, opts=self._inside
-        )
-        aws.vpc.SecurityGroupEgressRule(
-            f"{self._base}-https",
-            security_group_id=group.id,
-            cidr_ipv4=ANYWHERE,
-            ip_protocol="tcp",
-            from_port=HTTPS_PORT,
-            to_port=HTTPS_PORT,
-            opts=self._inside,
-        )
-        return group.id
 
     def _declare_instance(
         self,

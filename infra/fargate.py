@@ -15,12 +15,10 @@ from infra.containers import Log, Program, migration_container, program_containe
 from infra.database import Database
 from infra.iam import Statement
 from infra.logs import Logs
-from infra.network import ANYWHERE
+from infra.security_groups import declare_closed_group
 from infra.settings.images import Image
 from infra.settings.services import Rollout, ServiceSize, TaskSettings
 from infra.task_roles import declare_role, to_log_in, to_start_it
-
-HTTPS_PORT = 443
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class FargateService(pulumi.ComponentResource):
         self._task = task
         self._around = around
         self._inside = pulumi.ResourceOptions(parent=self)
-        self.security_group_id = self._declare_security_group()
+        self.security_group_id = declare_closed_group(name, f"Tasks of {name}", around.vpc_id, self._inside)
         definition, policies = self._declare_task()
         service = self._declare_service(definition, policies, behind)
         self.name = service.name
@@ -98,25 +96,6 @@ class FargateService(pulumi.ComponentResource):
             "taskDefinition": definition.arn,
         }
         self.register_outputs({"resourceId": self.resource_id})
-
-    def _declare_security_group(self) -> pulumi.Output[str]:
-        """Nothing gets in; out to AWS by HTTPS, and to the database by the group of its clients."""
-        group = aws.ec2.SecurityGroup(
-            self._base,
-            description=f"Tasks of {self._base}",
-            vpc_id=self._around.vpc_id,
-            opts=self._inside,
-        )
-        aws.vpc.SecurityGroupEgressRule(
-            f"{self._base}-https",
-            security_group_id=group.id,
-            cidr_ipv4=ANYWHERE,
-            ip_protocol="tcp",
-            from_port=HTTPS_PORT,
-            to_port=HTTPS_PORT,
-            opts=self._inside,
-        )
-        return group.id
 
     def _declare_task(self) -> tuple[aws.ecs.TaskDefinition, list[pulumi.Resource]]:
         around, program, size = self._around, self._task.program, self._task.size

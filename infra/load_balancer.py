@@ -14,13 +14,12 @@ from infra.access_logs import AccessLogs
 from infra.domain import Certificate, lead_to
 from infra.firewall import Firewall
 from infra.iam import account_of
-from infra.network import ANYWHERE
+from infra.security_groups import ANYWHERE, HTTPS_PORT
 from infra.settings.edge import Domain, EdgeSettings
 
 # Where the API listens inside its task; `EXPOSE` of its image.
 API_PORT = 8000
 HTTP_PORT = 80
-HTTPS_PORT = 443
 # TLS 1.3, and 1.2 with ciphers that keep what was recorded secret even if the key is lost; for clients that
 # can, key exchange that outlasts quantum computers. AWS recommends it; without a policy it takes one of 2016.
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"

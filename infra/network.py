@@ -14,7 +14,6 @@ from infra.iam import account_of, allow, document, trust
 from infra.logs import Logs
 from infra.settings.network import Nat, NetworkSettings
 
-ANYWHERE = "0.0.0.0/0"
 NAT_STRATEGIES = {
     Nat.NONE: awsx.ec2.NatGatewayStrategy.NONE,
     Nat.SINGLE: awsx.ec2.NatGatewayStrategy.SINGLE,

@@ -1,10 +1,31 @@
-"""The way from one security group to another: both ends of it, so that neither is open to anyone else.
+"""Security groups that nothing gets into, and the way from one to another: both ends of it, so that neither
+is open to anyone else.
 
 Rules are resources of their own: inline ones would undo those that other components add.
 """
 
 import pulumi
 import pulumi_aws as aws
+
+ANYWHERE = "0.0.0.0/0"
+HTTPS_PORT = 443
+
+
+def declare_closed_group(
+    name: str, description: str, vpc_id: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """Nothing gets in, and out goes only what AWS's services are asked, over HTTPS."""
+    group = aws.ec2.SecurityGroup(name, description=description, vpc_id=vpc_id, opts=opts)
+    aws.vpc.SecurityGroupEgressRule(
+        f"{name}-https",
+        security_group_id=group.id,
+        cidr_ipv4=ANYWHERE,
+        ip_protocol="tcp",
+        from_port=HTTPS_PORT,
+        to_port=HTTPS_PORT,
+        opts=opts,
+    )
+    return group.id
 
 
 def let_through(
