@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stacks.mock_engine import IMAGES, Resource, Run, declared, run_stack
+from stacks.mock_engine import IMAGES, SHAPES, Resource, Run, declared, run_stack
 
 PUBLIC_KEY = f"ssh-ed25519 {'A' * 68}"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
@@ -126,3 +126,45 @@ def test_another_seed_leaves_of_the_database_all_but_what_is_ignored(
         return {key: value for key, value in resource.inputs.items() if key not in resource.ignore_changes}
 
     assert known(before) == known(after)
+
+
+# What AWS or the clock owns, and what is put in once; nothing else is kept from Pulumi.
+IGNORED = {
+    ("aws:ecs/service:Service", "desiredCount"),
+    ("aws:lb/listenerRule:ListenerRule", "actions"),
+    ("aws:rds/cluster:Cluster", "snapshotIdentifier"),
+    ("aws:rds/instance:Instance", "snapshotIdentifier"),
+    ("aws:s3/bucketObjectv2:BucketObjectv2", "source"),
+}
+
+
+def test_pulumi_is_kept_from_what_others_own_and_from_nothing_else() -> None:
+    runs = [declared(shape) for shape in SHAPES]
+
+    assert {
+        (each.type, key) for run in runs for each in run.resources for key in each.ignore_changes
+    } == IGNORED
+
+
+def test_production_protects_what_data_would_be_lost_with_and_no_other_stack_protects_anything() -> None:
+    data = {"-batches": {"kms/key:Key", "s3/bucket:Bucket"}, "-access-logs": {"s3/bucket:Bucket"}}
+    data |= {"-database": {"kms/key:Key", "rds/instance:Instance"}}
+    expected = {(f"aws:{kind}", f"rates-prod{name}") for name, kinds in data.items() for kind in kinds}
+
+    assert {(each.type, each.name) for each in declared("prod").resources if each.protect} == expected
+    for shape in set(SHAPES) - {"prod"}:
+        assert [each.name for each in declared(shape).resources if each.protect] == []
+
+
+def test_what_outlives_its_stack_is_what_was_logged_uploaded_or_needs_its_key() -> None:
+    kept = {
+        shape: {each.name for each in declared(shape).resources if each.retain_on_delete} for shape in SHAPES
+    }
+
+    assert kept == {
+        "dev": set(),
+        "aurora": set(),
+        # The key of the last snapshot.
+        "staging": {"rates-staging-database"},
+        "prod": {"rates-prod-access-logs", "rates-prod-batches", "rates-prod-database"},
+    }
