@@ -127,8 +127,9 @@ class Run:
         return resource
 
 
+@cache
 def declared(shape: str) -> Run:
-    """What the program declares for one of SHAPES."""
+    """What the program declares for one of SHAPES. For those who only look at it."""
     return run_stack("dev", changes=AURORA) if shape == "aurora" else run_stack(shape)
 
 
