@@ -17,7 +17,7 @@ from infra.logs import Logs
 UBUNTU = "aws/codebuild/standard:8.0"
 # CodeBuild has no Ubuntu of its own for ARM.
 UBUNTU_ARM = "public.ecr.aws/docker/library/ubuntu:24.04"
-# Where layers of images are kept between builds, in the bucket of the artifacts.
+# Where what pip downloaded is kept between builds of images, in the bucket of the artifacts.
 CACHE = "cache/"
 # A build waits for the one before; longer, and somebody has to look.
 QUEUED_MINUTES = 60
@@ -49,7 +49,7 @@ class Build:
 
 
 class BuildProject(pulumi.ComponentResource):
-    """`policies` have to be there before it runs."""
+    """A build file of `delivery/` that the pipeline can start."""
 
     project_name: pulumi.Output[str]
     arn: pulumi.Output[str]
@@ -76,7 +76,7 @@ class BuildProject(pulumi.ComponentResource):
                 type="ARM_CONTAINER" if build.arm else "LINUX_CONTAINER",
                 image=UBUNTU_ARM if build.arm else UBUNTU,
                 compute_type=build.compute,
-                # For Docker, which only images need.
+                # buildah mounts, and only images need it.
                 privileged_mode=build.makes_images,
                 environment_variables=[
                     aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=key, value=value)

@@ -24,12 +24,10 @@ from infra.settings.services import Architecture, TaskSettings
 
 # What people read is neither shipped nor tested. A push of such files alone starts nothing.
 NOT_DELIVERED = ["docs/**", "*.md", "**/*.md"]
-# The base of the images, from a registry that asks AWS's builders for no account and counts no pulls.
-PYTHON_IMAGE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
 PLATFORMS = {Architecture.X86_64: "linux/amd64", Architecture.ARM64: "linux/arm64"}
 # A commit of a month ago is built anew, not taken from here.
 ARTIFACT_DAYS = 30
-# Layers that no build has used for so long are old.
+# What pip downloaded and no build has used for so long is old.
 CACHE_DAYS = 14
 SOURCE, IMAGES = "source", "images"
 COMMIT = "#{Source.CommitId}: #{Source.CommitMessage}"
@@ -140,7 +138,6 @@ class Delivery(pulumi.ComponentResource):
                 "PULUMI_BACKEND_URL": files.state.backend,
                 # The program has no secret of its own to encrypt in its settings or state.
                 "PULUMI_CONFIG_PASSPHRASE": "",
-                "PYTHON_IMAGE": PYTHON_IMAGE,
                 "STACK": files.stack,
             },
         )

@@ -124,7 +124,6 @@ def test_builds_are_told_the_stack_and_nothing_secret(stack: str) -> None:
             "LOADER_REPOSITORY": f"registry.example/rates-{stack}-loader",
             "PULUMI_BACKEND_URL": "s3://example-rates-state",
             "PULUMI_CONFIG_PASSPHRASE": "",
-            "PYTHON_IMAGE": "public.ecr.aws/docker/library/python:3.13-slim-bookworm",
             "STACK": stack,
         }
 
