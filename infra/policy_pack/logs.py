@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
+from infra.policy_pack.containers import SERVICE
 from infra.policy_pack.rule import Declared, Stack, about, about_stack
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
-FLOW_LOG = "aws:ec2/flowLog:FlowLog"
 ALARMS = ("aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm")
-SERVICE = "aws:ecs/service:Service"
 
 
 @about(
@@ -20,14 +19,14 @@ def log_ends(group: Declared) -> Iterator[str]:
         yield "found no retentionInDays: allowed are the numbers of days that CloudWatch offers"
 
 
-@about_stack(
+@about(
     "log-is-encrypted-with-a-key-of-ours",
-    "What programs say has data in it. A flow log has addresses and ports alone.",
+    "What programs say has data in it.",
+    LOG_GROUP,
 )
-def log_is_encrypted(stack: Stack) -> Iterator[tuple[Declared, str]]:
-    for group in stack.all(LOG_GROUP):
-        if not group.inputs.get("kmsKeyId") and not stack.pointing(FLOW_LOG, "logDestination", group):
-            yield group, "found no kmsKeyId: allowed is a key in KMS of our own"
+def log_is_encrypted(group: Declared) -> Iterator[str]:
+    if not group.inputs.get("kmsKeyId"):
+        yield "found no kmsKeyId: allowed is a key in KMS of our own"
 
 
 @about_stack("alarm-acts", "An alarm that tells nobody is one that nobody hears.")
