@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from infra.policy_pack.containers import BUILD
 from infra.policy_pack.rule import Declared, about, dig
 
-BUILD = "aws:codebuild/project:Project"
 # Each says for one place whether it is left in the clear.
 IN_THE_CLEAR = (
     "artifacts.encryptionDisabled",

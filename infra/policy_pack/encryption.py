@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 
+from infra.policy_pack.database import CLUSTER, INSTANCE, MEMBER
 from infra.policy_pack.rule import Declared, about, dig
 
 KEY = "aws:kms/key:Key"
 REPOSITORY = "aws:ecr/repository:Repository"
 # Where each kind of resource names its key.
 KEYS = {
-    "aws:rds/instance:Instance": ("kmsKeyId", "masterUserSecretKmsKeyId"),
-    "aws:rds/cluster:Cluster": ("kmsKeyId", "masterUserSecretKmsKeyId"),
+    INSTANCE: ("kmsKeyId", "masterUserSecretKmsKeyId"),
+    CLUSTER: ("kmsKeyId", "masterUserSecretKmsKeyId"),
     "aws:sqs/queue:Queue": ("kmsMasterKeyId",),
     "aws:sns/topic:Topic": ("kmsMasterKeyId",),
     "aws:secretsmanager/secret:Secret": ("kmsKeyId",),
     "aws:codebuild/project:Project": ("encryptionKey",),
     "aws:codepipeline/pipeline:Pipeline": ("artifactStores.encryptionKey.id",),
 }
-STORED = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
-SERVERS = ("aws:rds/instance:Instance", "aws:rds/clusterInstance:ClusterInstance")
 INSIGHTS, INSIGHTS_KEY = "performanceInsightsEnabled", "performanceInsightsKmsKeyId"
 
 
@@ -47,7 +46,7 @@ def encrypted_with_a_key_of_ours(resource: Declared) -> Iterator[str]:
             yield f"found {path} {found[0] if found else 'not set'}: allowed is a key in KMS of our own"
 
 
-@about("database-is-encrypted", "Encryption of a database cannot be switched on later.", *STORED)
+@about("database-is-encrypted", "Encryption of a database cannot be switched on later.", INSTANCE, CLUSTER)
 def database_is_encrypted(database: Declared) -> Iterator[str]:
     found = database.inputs.get("storageEncrypted")
     if found is not True:
@@ -57,7 +56,8 @@ def database_is_encrypted(database: Declared) -> Iterator[str]:
 @about(
     "insights-are-encrypted-with-a-key-of-ours",
     "Performance Insights keeps statements, which have data in them.",
-    *SERVERS,
+    INSTANCE,
+    MEMBER,
 )
 def insights_are_encrypted(server: Declared) -> Iterator[str]:
     if server.inputs.get(INSIGHTS) and not server.inputs.get(INSIGHTS_KEY):

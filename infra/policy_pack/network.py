@@ -3,13 +3,13 @@
 import ipaddress
 from collections.abc import Iterator
 
+from infra.policy_pack.balancer import LOAD_BALANCER
 from infra.policy_pack.rule import UNKNOWN, Declared, Stack, about, about_stack, dig, items
 
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 DEFAULT_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 OLD_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
-LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 VPC = "aws:ec2/vpc:Vpc"
 WEB_PORTS = (80, 443)
 ADMINISTRATION_PORTS = {22: "SSH", 3389: "RDP"}

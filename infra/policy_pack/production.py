@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 
+from infra.policy_pack.balancer import LOAD_BALANCER
+from infra.policy_pack.database import CLUSTER, INSTANCE, MEMBER
+from infra.policy_pack.encryption import REPOSITORY
 from infra.policy_pack.rule import Declared, Stack, about, about_stack, in_production
 
-INSTANCE = "aws:rds/instance:Instance"
-CLUSTER = "aws:rds/cluster:Cluster"
-MEMBER = "aws:rds/clusterInstance:ClusterInstance"
-LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
-REPOSITORY = "aws:ecr/repository:Repository"
 # Which input makes AWS refuse to delete it.
 PROTECTIONS = {
     INSTANCE: "deletionProtection",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from infra.policy_pack.balancer import LOAD_BALANCER
 from infra.policy_pack.rights import denies_without_tls
 from infra.policy_pack.rule import Declared, Stack, about_stack, dig, parse
 
@@ -10,7 +11,6 @@ PUBLIC_ACCESS_BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
 OWNERSHIP = "aws:s3/bucketOwnershipControls:BucketOwnershipControls"
 ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 POLICY = "aws:s3/bucketPolicy:BucketPolicy"
-LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 
