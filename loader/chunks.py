@@ -1,76 +1,85 @@
-"""A chunk: a run of whole lines of one file, small enough to be checked in memory and written in seconds.
+"""A chunk: a run of rows of one file, small enough to be checked in memory and written in seconds.
 
-`sources` and `dump` cut them, `check` reads them.
+`sources` and `dump` cut them, `formats` knows how each is read, `check` judges what is in them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
-from typing import IO
+from typing import NamedTuple, Protocol
 
-from loader.errors import FileRejected, RowError
+import polars as pl
+
+from loader.errors import RowError
 
 COLUMNS = ("orig_code", "dest_code", "day", "price")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-CHUNK_ROWS = 100_000
-# A good row has some 30 bytes; a line past this is no row, and without an end it would fill the memory.
-LINE_BYTES_MAX = 64 * 1024
+# Enough for a chunk's totals to be far fewer than its rows, and over in a second
+# (docs/decisions/0009-totals-a-lane-and-month.md).
+CHUNK_ROWS = 250_000
+
+Fault = tuple[str | None, str | None, str]  # column, value, reason
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a line is read: its columns from left to right, what parts them, whether quotes mean anything."""
+class ReadRow(NamedTuple):
+    """A row as the slow way reads it: its four `fields` as spelled, None where one is missing.
 
-    columns: tuple[str, ...]
-    separator: str
-    quoted: bool
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """`data` is whole lines, the first being line `first_line` of `file` (from 1).
-
-    A chunk with a `fault` stands for all that could not be read of the file; it has no lines.
+    With a `fault` the line is no row at all and has no fields. `text` is the line as it stood.
     """
 
-    file: str
-    first_line: int
-    layout: Layout
-    data: bytes
-    fault: RowError | None = None
+    line: int
+    fields: dict[str, str | None]
+    fault: Fault | None
+    text: str
 
-    @classmethod
-    def of_fault(cls, fault: RowError) -> Chunk:
-        """The chunk that makes a fault of the whole file part of the ledger."""
-        return cls(fault.file, fault.line, Layout(COLUMNS, ",", quoted=False), b"", fault)
 
-    @cached_property
+class Chunk(Protocol):
+    """What every format makes of a file. `first_line` is the line of its first row, from 1."""
+
+    @property
+    def file(self) -> str:
+        """As the sender calls it."""
+        ...
+
+    @property
+    def first_line(self) -> int: ...
+
+    @property
     def content_hash(self) -> bytes:
-        # Without the file's name, which may be given another way the next time.
-        fault = f"{self.fault.line} {self.fault.reason}" if self.fault else ""
-        return hashlib.sha256(self.data + fault.encode()).digest()
+        """SHA-256 of what the rows are read from, without the file's name: that may be another next time."""
+        ...
+
+    def columns(self) -> pl.DataFrame | None:
+        """The fast way: COLUMNS as strings, just as spelled, in order; None where anything needs explaining."""
+        ...
+
+    def rows(self) -> Iterator[ReadRow]:
+        """The slow way, which is the rule: each line with its fields, or with what is wrong about it."""
+        ...
 
 
-def cut(
-    lines: Iterable[bytes], *, file: str, first_line: int, layout: Layout, rows_max: int
-) -> Iterator[Chunk]:
-    """Chunks of `rows_max` lines, the last with what is left."""
-    lines = iter(lines)
-    while data := b"".join(islice(lines, rows_max)):
-        yield Chunk(file, first_line, layout, data)
-        first_line += rows_max
+@dataclass(frozen=True)
+class FaultChunk:
+    """Stands for all that could not be read of a file, so that its fault becomes part of the ledger."""
 
+    fault: RowError
 
-def bounded_lines(stream: IO[bytes], *, file: str, first_line: int) -> Iterator[bytes]:
-    """The stream's lines with their ends. Raises FileRejected at one longer than LINE_BYTES_MAX."""
-    for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES_MAX + 1), b""), first_line):
-        if len(line) > LINE_BYTES_MAX:
-            reason = (
-                f"the line is longer than {LINE_BYTES_MAX:,} bytes; expected a row of {', '.join(COLUMNS)}"
-            )
-            raise FileRejected(RowError(file, number, None, None, reason))
-        yield line
+    @property
+    def file(self) -> str:
+        return self.fault.file
+
+    @property
+    def first_line(self) -> int:
+        return self.fault.line
+
+    @property
+    def content_hash(self) -> bytes:
+        return hashlib.sha256(f"{self.fault.line} {self.fault.reason}".encode()).digest()
+
+    def columns(self) -> None:
+        return None
+
+    def rows(self) -> Iterator[ReadRow]:
+        fault = (self.fault.column, self.fault.value, self.fault.reason)
+        yield ReadRow(self.fault.line, {}, fault, "")

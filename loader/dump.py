@@ -15,8 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from loader.chunks import COLUMNS, Chunk, Layout, bounded_lines, cut
+from loader.chunks import COLUMNS
 from loader.errors import FileRejected, RowError
+from loader.formats.delimited import DelimitedChunk, Layout, bounded_lines, cut
 from loader.publish import Places, Port, Region
 from loader.sources import InputFile
 
@@ -75,7 +76,7 @@ class Dump:
     def content_hash(self) -> bytes:
         return self.file.content_hash()
 
-    def chunks(self, rows_max: int) -> Iterator[Chunk]:
+    def chunks(self, rows_max: int) -> Iterator[DelimitedChunk]:
         """The rows of the prices, as the dump has them: tabs between, no quotes."""
         with self.file.open() as stream:
             lines = bounded_lines(stream, file=self.name, first_line=1)

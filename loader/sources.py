@@ -15,8 +15,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, NoReturn, Protocol
 
-from loader.chunks import BYTE_ORDER_MARK, COLUMNS, Chunk, Layout, bounded_lines, cut
+from loader.chunks import COLUMNS, Chunk
 from loader.errors import FileRejected, RowError, UsageError
+from loader.formats.delimited import BYTE_ORDER_MARK, Layout, bounded_lines, cut
 
 # A file of another kind may have thousands of columns, of any length.
 FAULTS_SHOWN = 10

@@ -1,0 +1,1 @@
+"""How the rows of each format are read: a file a format, each with a chunk of its own (`loader.chunks`)."""
