@@ -33,6 +33,24 @@ CREATE TABLE public.batch_errors (
     reason text NOT NULL
 );
 
+CREATE TABLE public.batch_events (
+    batch_id uuid NOT NULL,
+    event_no integer NOT NULL,
+    event text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seconds real,
+    done_by text NOT NULL
+);
+
+ALTER TABLE public.batch_events ALTER COLUMN event_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.batch_events_event_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.batches (
     batch_no integer NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -47,6 +65,7 @@ CREATE TABLE public.batches (
     created_by text DEFAULT SESSION_USER NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     ended_at timestamp with time zone,
+    withdrawn_by text,
     CONSTRAINT batches_chunk_rows_check CHECK ((chunk_rows > 0)),
     CONSTRAINT batches_content_hash_check CHECK ((octet_length(content_hash) = 32)),
     CONSTRAINT batches_key_check CHECK ((key <> ''::text)),
@@ -69,6 +88,9 @@ CREATE TABLE public.chunks (
     row_count integer NOT NULL,
     error_count integer NOT NULL,
     done_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    check_seconds real DEFAULT 0 NOT NULL,
+    write_seconds real DEFAULT 0 NOT NULL,
+    reversed boolean DEFAULT false NOT NULL,
     CONSTRAINT chunks_chunk_no_check CHECK ((chunk_no >= 0)),
     CONSTRAINT chunks_content_hash_check CHECK ((octet_length(content_hash) = 32))
 );
@@ -80,29 +102,62 @@ CREATE TABLE public.data_version (
     CONSTRAINT data_version_only_row_check CHECK (only_row)
 );
 
-CREATE TABLE public.lane_day_deltas (
+CREATE TABLE public.discards (
     batch_no integer NOT NULL,
-    chunk_no integer NOT NULL,
-    day date NOT NULL,
-    price_count integer NOT NULL,
-    price_sum bigint NOT NULL,
-    orig_code text NOT NULL,
-    dest_code text NOT NULL
+    chunk_count integer NOT NULL
 );
 
-CREATE TABLE public.lane_day_totals (
-    day date NOT NULL,
-    price_count integer NOT NULL,
-    price_sum bigint NOT NULL,
+CREATE TABLE public.lane_month_deltas (
+    posting_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    month date NOT NULL,
     orig_code text NOT NULL,
-    dest_code text NOT NULL
+    dest_code text NOT NULL,
+    days smallint[] NOT NULL,
+    price_sums bigint[] NOT NULL,
+    price_counts integer[] NOT NULL
 );
+
+CREATE VIEW public.lane_day_deltas AS
+ SELECT lane_month_deltas.posting_no AS batch_no,
+    lane_month_deltas.chunk_no,
+    (lane_month_deltas.month + (of_day.day - 1)) AS day,
+    of_day.price_count,
+    of_day.price_sum,
+    lane_month_deltas.orig_code,
+    lane_month_deltas.dest_code
+   FROM public.lane_month_deltas,
+    LATERAL UNNEST(lane_month_deltas.days, lane_month_deltas.price_sums, lane_month_deltas.price_counts) of_day(day, price_sum, price_count);
+
+CREATE TABLE public.lane_month_totals (
+    month date NOT NULL,
+    orig_code text NOT NULL,
+    dest_code text NOT NULL,
+    days smallint[] NOT NULL,
+    price_sums bigint[] NOT NULL,
+    price_counts integer[] NOT NULL,
+    CONSTRAINT lane_month_totals_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+CREATE VIEW public.lane_day_totals AS
+ SELECT (lane_month_totals.month + (of_day.day - 1)) AS day,
+    of_day.price_count,
+    of_day.price_sum,
+    lane_month_totals.orig_code,
+    lane_month_totals.dest_code
+   FROM public.lane_month_totals,
+    LATERAL UNNEST(lane_month_totals.days, lane_month_totals.price_sums, lane_month_totals.price_counts) of_day(day, price_sum, price_count);
 
 CREATE TABLE public.ports (
     code text NOT NULL,
     name text NOT NULL,
     parent_slug text NOT NULL,
     CONSTRAINT ports_code_check CHECK ((code <> ''::text))
+);
+
+CREATE TABLE public.postings (
+    posting_no integer NOT NULL,
+    folding boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.prices (
@@ -149,6 +204,9 @@ CREATE TABLE public.schema_version (
 ALTER TABLE ONLY public.batch_errors
     ADD CONSTRAINT batch_errors_pkey PRIMARY KEY (batch_no, chunk_no, error_no);
 
+ALTER TABLE ONLY public.batch_events
+    ADD CONSTRAINT batch_events_pkey PRIMARY KEY (batch_id, event_no);
+
 ALTER TABLE ONLY public.batches
     ADD CONSTRAINT batches_id_key UNIQUE (id);
 
@@ -164,11 +222,17 @@ ALTER TABLE ONLY public.chunks
 ALTER TABLE ONLY public.data_version
     ADD CONSTRAINT data_version_pkey PRIMARY KEY (only_row);
 
-ALTER TABLE ONLY public.lane_day_totals
-    ADD CONSTRAINT lane_day_totals_pkey PRIMARY KEY (orig_code, dest_code, day);
+ALTER TABLE ONLY public.discards
+    ADD CONSTRAINT discards_pkey PRIMARY KEY (batch_no);
+
+ALTER TABLE ONLY public.lane_month_totals
+    ADD CONSTRAINT lane_month_totals_pkey PRIMARY KEY (orig_code, dest_code, month);
 
 ALTER TABLE ONLY public.ports
     ADD CONSTRAINT ports_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY public.postings
+    ADD CONSTRAINT postings_pkey PRIMARY KEY (posting_no);
 
 ALTER TABLE ONLY public.region_ports
     ADD CONSTRAINT region_ports_pkey PRIMARY KEY (region_slug, port_code);
@@ -181,11 +245,11 @@ ALTER TABLE ONLY public.schema_version
 
 CREATE INDEX batches_created_at ON public.batches USING btree (created_at);
 
-CREATE INDEX lane_day_deltas_batch ON public.lane_day_deltas USING brin (batch_no) WITH (autosummarize='on');
+CREATE INDEX lane_month_deltas_chunk ON public.lane_month_deltas USING brin (posting_no, chunk_no) WITH (autosummarize='on');
 
-CREATE INDEX lane_day_deltas_lane ON public.lane_day_deltas USING btree (orig_code, dest_code, day);
+CREATE INDEX lane_month_deltas_lane ON public.lane_month_deltas USING btree (orig_code, dest_code, month, posting_no);
 
-CREATE INDEX prices_batch ON public.prices USING brin (batch_no) WITH (autosummarize='on');
+CREATE INDEX prices_chunk ON public.prices USING brin (batch_no, chunk_no) WITH (autosummarize='on');
 
 CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.lock_region_ports();
 
@@ -197,6 +261,9 @@ CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.r
 
 ALTER TABLE ONLY public.batch_errors
     ADD CONSTRAINT batch_errors_batch_no_chunk_no_fkey FOREIGN KEY (batch_no, chunk_no) REFERENCES public.chunks(batch_no, chunk_no) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.batch_events
+    ADD CONSTRAINT batch_events_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.batches(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.chunks
     ADD CONSTRAINT chunks_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES public.batches(batch_no) ON DELETE CASCADE;
@@ -216,23 +283,35 @@ ALTER TABLE ONLY public.regions
 GRANT SELECT ON TABLE public.batch_errors TO rates_api;
 GRANT SELECT,INSERT,DELETE ON TABLE public.batch_errors TO rates_loader;
 
+GRANT SELECT ON TABLE public.batch_events TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.batch_events TO rates_loader;
+
 GRANT SELECT ON TABLE public.batches TO rates_api;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.batches TO rates_loader;
 
 GRANT SELECT ON TABLE public.chunks TO rates_api;
-GRANT SELECT,INSERT,DELETE ON TABLE public.chunks TO rates_loader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.chunks TO rates_loader;
 
 GRANT SELECT ON TABLE public.data_version TO rates_api;
 GRANT SELECT,UPDATE ON TABLE public.data_version TO rates_loader;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.discards TO rates_loader;
+
+GRANT SELECT ON TABLE public.lane_month_deltas TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_month_deltas TO rates_loader;
+
 GRANT SELECT ON TABLE public.lane_day_deltas TO rates_api;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_day_deltas TO rates_loader;
+
+GRANT SELECT ON TABLE public.lane_month_totals TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_month_totals TO rates_loader;
 
 GRANT SELECT ON TABLE public.lane_day_totals TO rates_api;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_day_totals TO rates_loader;
 
 GRANT SELECT ON TABLE public.ports TO rates_api;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.ports TO rates_loader;
+
+GRANT SELECT ON TABLE public.postings TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.postings TO rates_loader;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.prices TO rates_loader;
 

@@ -27,9 +27,10 @@ from loader.chunks import CHUNK_ROWS
 from loader.dump import Dump
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
 from loader.history import newest_batches, one_batch
-from loader.load import WORKERS, Options, Result, load
+from loader.load import Options, Result, load
 from loader.publish import ERRORS_SHOWN
 from loader.sources import Files
+from loader.withdraw import withdraw as take_back
 from loader.work import run_worker
 
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -128,7 +129,7 @@ def import_(dump: Path, *, as_json: bool) -> None:
 @click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--key", help="The batch's name; by default its content is.")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=WORKERS, show_default=True, help="Chunks at once."
+    "--workers", type=click.IntRange(1, 64), help="Chunks at once; by default what machine and server allow."
 )
 @click.option(
     "--chunk-rows",
@@ -179,6 +180,21 @@ def show(batch: str, *, as_json: bool) -> None:
     for name, value in found.items():
         say(f"{name:<13}{'-' if value is None else value}")
     print_errors(errors, found["error_count"])
+
+
+@command
+@click.argument("batch")
+def withdraw(batch: str, *, as_json: bool) -> None:
+    """Take a batch, by its id or key, back out of every answer."""
+    with translated_errors(), connect("rates-loader", autocommit=True) as connection:
+        withdrawal = take_back(connection, printable(batch))
+    if as_json:
+        print_json(msgspec.to_builtins(withdrawal))
+    elif withdrawal.repeat:
+        say(f"batch {withdrawal.batch} is withdrawn already; nothing was done")
+    else:
+        what = f"{withdrawal.rows:,} rows count no more"
+        say(f"batch {withdrawal.batch} withdrawn in {withdrawal.seconds:.2f} s: {what}")
 
 
 @command

@@ -51,7 +51,7 @@ class Chunk(Protocol):
         ...
 
     def columns(self) -> pl.DataFrame | None:
-        """The fast way: COLUMNS as strings, just as spelled, in order; None where anything needs explaining."""
+        """The fast way: COLUMNS as strings, just as spelled; None where anything needs explaining."""
         ...
 
     def rows(self) -> Iterator[ReadRow]:

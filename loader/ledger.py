@@ -6,9 +6,14 @@ second try or by two loads at once, goes in once. No reader sees what is written
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from getpass import getuser
 from io import BytesIO
+from socket import gethostname
 
 import polars as pl
 import psycopg
@@ -18,6 +23,7 @@ from database.queries import query
 from loader.check import CheckedChunk
 from loader.chunks import Chunk
 from loader.errors import LoaderError, RowError, UsageError
+from loader.totals import totals_of
 
 COPY_BLOCK_BYTES = 256 * 1024
 
@@ -34,6 +40,7 @@ class Batch:
     chunk_rows: int
     row_count: int
     error_count: int
+    withdrawn_by: str | None
 
 
 def open_batch(
@@ -48,27 +55,62 @@ def open_batch(
     with connection.transaction():
         batch = find_batch(connection, key)
         if batch is None:
-            connection.execute(query("loader", "open_batch"), {**asked, "id": uuid.uuid4()})
-            batch = find_batch(connection, key)
+            new = {**asked, "id": uuid.uuid4(), "done_by": who()}
+            opened = connection.execute(query("loader", "open_batch"), new).fetchone()
+            batch = found_again(connection, key)
+            if opened is not None:
+                record_event(connection, batch, "opened")
         elif batch.state == "rejected" and batch.content_hash == content_hash:
             connection.execute(query("loader", "forget_chunks"), {"batch_no": batch.batch_no})
             connection.execute(query("loader", "reopen_batch"), {**asked, "batch_no": batch.batch_no})
-            batch = find_batch(connection, key)
-    if batch is None:
-        raise AssertionError(f"batch {key!r} is neither new nor known")
+            batch = found_again(connection, key)
+            record_event(connection, batch, "reopened")
+        elif batch.state == "loading":
+            record_event(connection, batch, "resumed")
     if batch.content_hash != content_hash:
         raise UsageError(
             f"key {key!r} belongs to batch {batch.id} ({batch.state}), whose content is another:"
             f" its SHA-256 is {batch.content_hash.hex()}, this one's {content_hash.hex()}; use another --key"
         )
-    if batch.state == "withdrawn":
-        raise UsageError(f"batch {batch.id} (key {key!r}) was withdrawn; to load it again use another --key")
+    refuse_withdrawn(batch)
     return batch
+
+
+def refuse_withdrawn(batch: Batch) -> None:
+    if batch.withdrawn_by is not None or batch.state == "withdrawn":
+        raise UsageError(
+            f"batch {batch.id} (key {batch.key!r}) was withdrawn; to load it again use another --key"
+        )
 
 
 def find_batch(connection: psycopg.Connection, key: str) -> Batch | None:
     with connection.cursor(row_factory=class_row(Batch)) as cursor:
         return cursor.execute(query("loader", "batch_by_key"), {"key": key}).fetchone()
+
+
+def found_again(connection: psycopg.Connection, key: str) -> Batch:
+    batch = find_batch(connection, key)
+    if batch is None:
+        raise AssertionError(f"batch {key!r} is neither new nor known")
+    return batch
+
+
+def record_event(
+    connection: psycopg.Connection, batch: Batch | uuid.UUID, event: str, seconds: float | None = None
+) -> None:
+    """Adds to the life of a batch that `loader show` tells."""
+    batch_id = batch.id if isinstance(batch, Batch) else batch
+    values = {"batch_id": batch_id, "event": event, "seconds": seconds, "done_by": who()}
+    connection.execute(query("loader", "record_event"), values)
+
+
+def who() -> str:
+    """The person or task that is at it, user@host."""
+    try:
+        user = getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "loader"
+    return f"{user}@{gethostname()}"
 
 
 def known_ports(connection: psycopg.Connection) -> set[str]:
@@ -82,6 +124,39 @@ def done_chunks(connection: psycopg.Connection, batch: Batch) -> dict[int, tuple
     return {chunk_no: (content_hash, error_count) for chunk_no, content_hash, error_count in rows}
 
 
+@contextmanager
+def chunk_transaction(connection: psycopg.Connection) -> Generator[None]:
+    """The transaction of one chunk. It does not wait for the disk: publishing does, for all of them."""
+    with connection.transaction():
+        connection.execute("SET LOCAL synchronous_commit = off")
+        yield
+
+
+def claim_chunk(
+    connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk, *, wait: bool
+) -> str:
+    """Says, within the chunk's transaction, whether this is the one to do a chunk, until that ends.
+
+    `mine`: nobody has done it, and nobody else is at it. `in`: it is in. `busy`: another load is at it, for
+    which `wait` waits. Raises UsageError where other content is in already or the batch has been withdrawn,
+    and LoaderError where it has been begun again.
+    """
+    key = {"batch_no": batch.batch_no, "chunk_no": chunk_no}
+    if wait:
+        connection.execute(query("loader", "wait_for_chunk"), key)
+    row = connection.execute(query("loader", "claim_chunk"), key).fetchone()
+    if row is None:
+        raise LoaderError(f"batch {batch.id} was begun again by another load; load it again")
+    state, claimed, content_hash = row
+    if state == "withdrawn":
+        raise UsageError(f"batch {batch.id} (key {batch.key!r}) was withdrawn while it was being loaded")
+    if content_hash is not None:
+        refuse_other_content(batch, chunk_no, chunk, content_hash)
+    if content_hash is not None or state != "loading":
+        return "in"
+    return "mine" if claimed else "busy"
+
+
 def write_chunk(
     connection: psycopg.Connection,
     batch: Batch,
@@ -91,31 +166,27 @@ def write_chunk(
     *,
     ledger_only: bool = False,
 ) -> None:
-    """One transaction: the chunk's ledger row with its rows and totals, or with its faults.
+    """Within its transaction: the chunk's ledger row with its rows and totals, or with its faults.
 
-    Does nothing where the chunk is in already or the batch has ended. `ledger_only` leaves the rows out, once
-    it is known that the batch will be rejected. Raises UsageError where other content is in already, and
-    LoaderError where the batch has been begun again.
+    Does nothing where the chunk is in already. `ledger_only` leaves the rows out, once it is known that the
+    batch will be rejected. Raises UsageError where other content is in already.
     """
+    began = time.monotonic()
     key = {"batch_no": batch.batch_no, "chunk_no": chunk_no}
     counts = {"row_count": checked.row_count, "error_count": checked.error_count}
-    with connection.transaction():
-        state = connection.execute(query("loader", "lock_batch"), key).fetchone()
-        if state is None:
-            raise LoaderError(f"batch {batch.id} was begun again by another load; load it again")
-        if state != ("loading",):
-            return
-        ledger_row = {**key, **counts, "content_hash": chunk.content_hash}
-        if connection.execute(query("loader", "record_chunk"), ledger_row).fetchone() is None:
-            for (content_hash,) in connection.execute(query("loader", "chunk_hash"), key):
-                refuse_other_content(batch, chunk_no, chunk, content_hash)
-            return
-        if checked.error_count:
-            record_errors(connection, key, checked.errors)
-        elif not ledger_only:
-            labels = [pl.lit(value).alias(name) for name, value in key.items()]
-            copy(connection, "copy_prices", checked.prices.select(*labels, pl.all()))
-            copy(connection, "copy_deltas", checked.totals.select(*labels, pl.all()))
+    ledger_row = {**key, **counts, "content_hash": chunk.content_hash, "check_seconds": checked.seconds}
+    if connection.execute(query("loader", "record_chunk"), ledger_row).fetchone() is None:
+        for (content_hash,) in connection.execute(query("loader", "chunk_hash"), key):
+            refuse_other_content(batch, chunk_no, chunk, content_hash)
+        return
+    if checked.error_count:
+        record_errors(connection, key, checked.errors)
+    elif not ledger_only:
+        labels = [pl.lit(number) for number in key.values()]
+        copy(connection, "copy_prices", labels, checked.prices)
+        copy(connection, "copy_deltas", labels, totals_of(checked.prices))
+        spent = {"write_seconds": time.monotonic() - began}
+        connection.execute(query("loader", "time_chunk"), {**key, **spent})
 
 
 def refuse_other_content(batch: Batch, chunk_no: int, chunk: Chunk, content_hash: bytes) -> None:
@@ -133,11 +204,11 @@ def record_errors(connection: psycopg.Connection, key: dict[str, int], errors: l
         cursor.executemany(query("loader", "record_error"), rows)
 
 
-def copy(connection: psycopg.Connection, name: str, frame: pl.DataFrame) -> None:
-    """Sends a frame's rows through the COPY of `sql/name.sql`, as CSV."""
+def copy(connection: psycopg.Connection, name: str, labels: list[pl.Expr], frame: pl.DataFrame) -> None:
+    """Sends a frame's rows, behind the same labels each, through the COPY of `sql/name.sql`, as CSV."""
     text = BytesIO()
-    frame.write_csv(text, include_header=False)
-    text.seek(0)
+    numbered = [label.alias(f"label_{number}") for number, label in enumerate(labels)]
+    frame.select(*numbered, pl.all()).write_csv(text, include_header=False)
     with connection.cursor() as cursor, cursor.copy(query("loader", name)) as sink:
-        while block := text.read(COPY_BLOCK_BYTES):
-            sink.write(block)
+        for start in range(0, text.tell(), COPY_BLOCK_BYTES):
+            sink.write(text.getbuffer()[start : start + COPY_BLOCK_BYTES])

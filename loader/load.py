@@ -15,15 +15,25 @@ from uuid import UUID
 import psycopg
 
 from database.connect import connect, translated_errors
+from database.queries import query
 from loader.check import CheckedChunk, Ports, check
-from loader.chunks import CHUNK_ROWS, Chunk
+from loader.chunks import CHUNK_ROWS, Chunk, FaultChunk
 from loader.errors import FileRejected, RowError, Stopped, UsageError
-from loader.ledger import done_chunks, known_ports, open_batch, refuse_other_content, write_chunk
+from loader.ledger import (
+    Batch,
+    chunk_transaction,
+    claim_chunk,
+    done_chunks,
+    known_ports,
+    open_batch,
+    refuse_other_content,
+    write_chunk,
+)
 from loader.publish import ERRORS_SHOWN, Places, end_batch
 from loader.sources import Source
 
-# Past four, one server's write-ahead log is what a load waits for.
-WORKERS = min(4, os.cpu_count() or 1)
+# Past eight, one server's write-ahead log is what a load waits for.
+WORKERS_MAX = 8
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Options:
     """
 
     key: str | None = None
-    workers: int = WORKERS
+    workers: int | None = None  # by default, as many as suit this machine and the server
     chunk_rows: int = CHUNK_ROWS
     dry_run: bool = False
 
@@ -128,32 +138,72 @@ def load_batch(source: Source, options: Options, places: Places, stop: Callable[
         )
         if batch.state == "published":
             return Result(batch.id, batch.state, batch.row_count, 0, [], 0, repeat=True)
-        done = done_chunks(connection, batch)
-        ports = Ports(known_ports(connection) | {port.code for port in places.ports})
-    progress = Progress()
-    if any(error_count for _, error_count in done.values()):
-        progress.faulty.set()
-
-    def check_and_write(chunk_no: int, chunk: Chunk) -> CheckedChunk | None:
-        if chunk_no in done:
-            refuse_other_content(batch, chunk_no, chunk, done[chunk_no][0])
-            return None
-        checked = check(chunk, ports)
-        ledger_only = progress.faulty.is_set()
-        write_chunk(own_connection(), batch, chunk_no, chunk, checked, ledger_only=ledger_only)
-        return checked
-
+        load = Load(
+            batch,
+            done=done_chunks(connection, batch),
+            ports=Ports(known_ports(connection) | {port.code for port in places.ports}),
+        )
+        options = replace(options, workers=options.workers or workers_for(connection))
     with connection_a_thread() as own_connection:
-        chunk_count = each_chunk(source, batch.chunk_rows, options, check_and_write, progress, stop)
+
+        def do_chunk(chunk_no: int, chunk: Chunk) -> CheckedChunk | None:
+            return load.do(own_connection(), chunk_no, chunk)
+
+        chunk_count = each_chunk(source, batch.chunk_rows, options, do_chunk, load.progress, stop)
+        while load.busy:  # what another load of the batch was at, in case it did not come to its end
+            load.wait = True
+            load.busy.clear()
+            each_chunk(source, batch.chunk_rows, options, do_chunk, load.progress, stop)
     with connect("rates-loader", autocommit=True) as connection:
         ending = end_batch(connection, batch, chunk_count=chunk_count, places=places)
     return Result(batch.id, ending.state, ending.row_count, 0, ending.errors, ending.error_count)
+
+
+@dataclass
+class Load:
+    """The chunks of one batch, as this call does them; several calls for one batch share them out."""
+
+    batch: Batch
+    done: dict[int, tuple[bytes, int]]
+    ports: Ports
+    progress: Progress = field(default_factory=Progress)
+    busy: set[int] = field(default_factory=set)  # chunks that another call was at
+    wait: bool = False
+
+    def __post_init__(self) -> None:
+        if any(error_count for _, error_count in self.done.values()):
+            self.progress.faulty.set()
+
+    def do(self, connection: psycopg.Connection, chunk_no: int, chunk: Chunk) -> CheckedChunk | None:
+        """Checks and writes a chunk, unless it is in or another call is at it."""
+        if chunk_no in self.done:
+            refuse_other_content(self.batch, chunk_no, chunk, self.done[chunk_no][0])
+            return None
+        with chunk_transaction(connection):
+            match claim_chunk(connection, self.batch, chunk_no, chunk, wait=self.wait):
+                case "in":
+                    return None
+                case "busy":
+                    self.busy.add(chunk_no)
+                    return None
+            checked = check(chunk, self.ports)
+            ledger_only = self.progress.faulty.is_set()
+            write_chunk(connection, self.batch, chunk_no, chunk, checked, ledger_only=ledger_only)
+        return checked
+
+
+def workers_for(connection: psycopg.Connection) -> int:
+    """As many chunks at once as there are cores, while the server would take twice as many connections."""
+    row = connection.execute(query("loader", "server_room")).fetchone()
+    room = row[0] if row else 0
+    return max(1, min(WORKERS_MAX, os.cpu_count() or 1, room // 2))
 
 
 def check_only(source: Source, options: Options, places: Places, stop: Callable[[], bool]) -> Result:
     """A dry run: reads the known ports and all of the source, writes nothing."""
     with connect("rates-loader", autocommit=True) as connection:
         ports = Ports(known_ports(connection) | {port.code for port in places.ports})
+        options = replace(options, workers=options.workers or workers_for(connection))
     progress = Progress()
     each_chunk(source, options.chunk_rows, options, lambda _, chunk: check(chunk, ports), progress, stop)
     state = "rejected" if progress.error_count else "valid"
@@ -176,7 +226,8 @@ def each_chunk(
     """
     chunk_count = 0
     pending: dict[Future[CheckedChunk | None], int] = {}
-    with ThreadPoolExecutor(options.workers, thread_name_prefix="chunk") as executor:
+    workers = options.workers or 1
+    with ThreadPoolExecutor(workers, thread_name_prefix="chunk") as executor:
         try:
             for chunk_no, chunk in enumerate(chunks_or_fault(source, chunk_rows)):
                 if stop():
@@ -185,7 +236,7 @@ def each_chunk(
                     )
                 chunk_count += 1
                 pending[executor.submit(process, chunk_no, chunk)] = chunk_no
-                if len(pending) > options.workers:
+                if len(pending) > workers:
                     collect(pending, progress, FIRST_COMPLETED)
             collect(pending, progress, ALL_COMPLETED)
         except BaseException:
@@ -208,4 +259,4 @@ def chunks_or_fault(source: Source, chunk_rows: int) -> Iterator[Chunk]:
     try:
         yield from source.chunks(chunk_rows)
     except FileRejected as rejected:
-        yield Chunk.of_fault(rejected.error)
+        yield FaultChunk(rejected.error)

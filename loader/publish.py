@@ -5,13 +5,14 @@ Readers count published batches only, so flipping one row shows all of it at onc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 
 import psycopg
 
 from database.queries import query
 from loader.errors import LoaderError, RowError
-from loader.ledger import Batch
+from loader.ledger import Batch, record_event, refuse_withdrawn
 
 ERRORS_SHOWN = 1_000
 
@@ -52,35 +53,44 @@ def end_batch(connection: psycopg.Connection, batch: Batch, *, chunk_count: int,
     """Publishes the batch if its chunks are all in and clean, rejects it if one is not clean.
 
     Safe to call by several at once: the first one ends the batch, the others learn how. Raises LoaderError
-    where chunks are missing.
+    where chunks are missing, UsageError where the batch was withdrawn meanwhile.
     """
-    key = {"batch_no": batch.batch_no}
+    # Chunks do not wait for the disk, this does: what they left to write is then none of the publisher's.
+    record_event(connection, batch, "loaded")
+    began = time.monotonic()
     with connection.transaction():
-        tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
-        if tally is None:
-            raise LoaderError(f"batch {batch.id} is no longer in the ledger")
-        state, chunks_in, row_count, error_count = tally
-        if state == "loading":
-            if chunks_in != chunk_count:
-                raise LoaderError(f"batch {batch.id} has {chunks_in} of {chunk_count} chunks; load it again")
-            state = "rejected" if error_count else "published"
-            if state == "published":
-                upsert_places(connection, places)
-                connection.execute(query("loader", "raise_version"))
-            else:
-                row_count = 0
-                connection.execute(query("loader", "delete_prices"), key)
-                connection.execute(query("loader", "delete_deltas"), key)
-            ending = {
-                "state": state,
-                "row_count": row_count,
-                "chunk_count": chunk_count,
-                "error_count": error_count,
-            }
-            connection.execute(query("loader", "end_batch"), {**key, **ending})
-        elif state == "rejected":
-            row_count = 0
-        return Ending(state, row_count, error_count, first_errors(connection, batch.batch_no))
+        ending = decide(connection, batch, chunk_count=chunk_count, places=places)
+    spent = {"batch_id": batch.id, "event": ending.state, "seconds": time.monotonic() - began}
+    connection.execute(query("loader", "time_event"), spent)
+    return ending
+
+
+def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, places: Places) -> Ending:
+    """What is done and told within the transaction."""
+    key = {"batch_no": batch.batch_no}
+    tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
+    if tally is None:
+        raise LoaderError(f"batch {batch.id} is no longer in the ledger")
+    state, chunks_in, row_count, error_count = tally
+    if state == "withdrawn":
+        refuse_withdrawn(replace(batch, state=state))
+    if state == "loading":
+        if chunks_in != chunk_count:
+            raise LoaderError(f"batch {batch.id} has {chunks_in} of {chunk_count} chunks; load it again")
+        state = "rejected" if error_count else "published"
+        if state == "published":
+            upsert_places(connection, places)
+            connection.execute(query("loader", "post"), {"posting_no": batch.batch_no})
+            connection.execute(query("loader", "raise_version"))
+        else:
+            connection.execute(query("loader", "discard"), key)
+        ending = {"state": state, "chunk_count": chunk_count, "error_count": error_count}
+        rows_in = row_count if state == "published" else 0
+        connection.execute(query("loader", "end_batch"), {**key, **ending, "row_count": rows_in})
+        record_event(connection, batch, state)
+    rows_in = row_count if state == "published" else 0
+    errors = first_errors(connection, batch.batch_no) if error_count else []
+    return Ending(state, rows_in, error_count, errors)
 
 
 def first_errors(connection: psycopg.Connection, batch_no: int) -> list[RowError]:

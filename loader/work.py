@@ -1,6 +1,7 @@
-"""The worker: keeps answers quick behind the loads until it is told to stop.
+"""The worker: does behind the loads what nobody waits for, until it is told to stop.
 
-It folds the totals of published batches into the base, which `load` leaves to it. Several may run at once.
+It folds the totals of published batches into the base, ends withdrawals that were cut short, and throws away
+the rows of batches that count no more. Several may run at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from threading import Event
 
 from database.connect import connect, translated_errors
 from database.errors import DatabaseUnavailable, SchemaMissing
-from loader.compact import fold_some
+from loader.compact import fold_all
+from loader.discard import discard_all
+from loader.withdraw import carry_out_all
 
 # How long a published batch may wait before its totals are folded; answers are right all the while.
 IDLE_S = 2.0
@@ -27,7 +30,7 @@ def run_worker(stop: Event, say: Callable[[str], None]) -> int:
     folded = failures = 0
     while not stop.is_set():
         try:
-            folded += fold_all(stop, say)
+            folded += tidy(stop, say)
             pause_s, failures = IDLE_S, 0
         except (DatabaseUnavailable, SchemaMissing) as error:
             pause_s = min(2.0**failures, BACKOFF_MAX_S)
@@ -38,12 +41,17 @@ def run_worker(stop: Event, say: Callable[[str], None]) -> int:
     return folded
 
 
-def fold_all(stop: Event, say: Callable[[str], None]) -> int:
-    """Folds what is published now, in steps between which it may be stopped; returns how many deltas."""
-    folded = 0
+def tidy(stop: Event, say: Callable[[str], None]) -> int:
+    """Does what there is to do, in steps it may be stopped between; returns how many deltas it folded."""
     with translated_errors(), connect("rates-worker", autocommit=True) as connection:
-        while not stop.is_set() and (step := fold_some(connection)):
-            folded += step
-    if folded:
-        say(f"folded {folded:,} lane-day totals into the base")
+        withdrawn = carry_out_all(connection)
+        folded = fold_all(connection, stop=stop.is_set)
+        discarded = discard_all(connection, stop=stop.is_set)
+    for count, what in (
+        (withdrawn, "withdrew {:,} batches whose withdrawal was cut short"),
+        (folded, "folded {:,} totals of a lane and month into the base"),
+        (discarded, "threw away {:,} chunks of batches that count no more"),
+    ):
+        if count:
+            say(what.format(count))
     return folded

@@ -1,7 +1,7 @@
 -- Sum and count of the prices a day between two places, newest day first, days without prices left out.
 -- A code that is a port is a port; any other is a region's slug and means every port below it; one that is
--- neither has no ports. Base and deltas are read in one statement, so that a batch that is being published or
--- folded counts whole or not at all, and once.
+-- neither has no ports. Base and deltas are read in one statement, so that a batch that is being published,
+-- folded or withdrawn counts whole or not at all, and once. A day whose prices were all withdrawn has none.
 WITH orig AS (
     SELECT code AS port_code FROM ports WHERE code = %(orig_code)s
     UNION ALL
@@ -17,19 +17,25 @@ dest AS (
 ),
 
 totals AS (
-    SELECT base.day, base.price_sum, base.price_count
-    FROM orig, dest, lane_day_totals AS base
+    SELECT base.month, base.days, base.price_sums, base.price_counts
+    FROM orig, dest, lane_month_totals AS base
     WHERE
         base.orig_code = orig.port_code AND base.dest_code = dest.port_code
-        AND base.day BETWEEN %(date_from)s AND %(date_to)s
+        AND base.month BETWEEN date_trunc('month', %(date_from)s::date) AND %(date_to)s
     UNION ALL
-    SELECT delta.day, delta.price_sum, delta.price_count
-    FROM orig, dest, lane_day_deltas AS delta, batches
+    SELECT delta.month, delta.days, delta.price_sums, delta.price_counts
+    FROM orig, dest, lane_month_deltas AS delta
     WHERE
         delta.orig_code = orig.port_code AND delta.dest_code = dest.port_code
-        AND delta.day BETWEEN %(date_from)s AND %(date_to)s
-        AND batches.batch_no = delta.batch_no AND batches.state = 'published'
+        AND delta.month BETWEEN date_trunc('month', %(date_from)s::date) AND %(date_to)s
+        AND delta.posting_no = ANY(ARRAY(SELECT posting_no FROM postings))
+),
+
+by_day AS (
+    SELECT totals.month + (of_day.day - 1) AS day, of_day.price_sum, of_day.price_count
+    FROM totals, unnest(days, price_sums, price_counts) AS of_day (day, price_sum, price_count)
 )
 
 SELECT day, sum(price_sum)::bigint AS price_sum, sum(price_count)::bigint AS price_count
-FROM totals GROUP BY day ORDER BY day DESC;
+FROM by_day WHERE day BETWEEN %(date_from)s AND %(date_to)s
+GROUP BY day HAVING sum(price_count) > 0 ORDER BY day DESC;

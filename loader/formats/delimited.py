@@ -73,7 +73,9 @@ class DelimitedChunk:
         for number, line in enumerate(split_lines(self.data), self.first_line):
             text = line.decode(errors="backslashreplace")
             fields, fault = self._read_line(line)
-            named = {} if fault else dict(zip(self.layout.columns, fields, strict=True))
+            named: dict[str, str | None] = (
+                {} if fault else dict(zip(self.layout.columns, fields, strict=True))
+            )
             yield ReadRow(number, named, fault, text)
 
     def _read_line(self, line: bytes) -> tuple[list[str], Fault | None]:

@@ -1,2 +1,3 @@
 -- A chunk's totals.
-COPY lane_day_deltas (batch_no, chunk_no, orig_code, dest_code, day, price_sum, price_count) FROM STDIN (FORMAT csv);
+COPY lane_month_deltas (posting_no, chunk_no, month, orig_code, dest_code, days, price_sums, price_counts)
+FROM STDIN (FORMAT csv);

@@ -1,2 +1,2 @@
--- A rejected batch leaves no row.
-DELETE FROM prices WHERE batch_no = %(batch_no)s;
+-- The rows of a chunk that no longer counts.
+DELETE FROM prices WHERE batch_no = %(batch_no)s AND chunk_no = %(chunk_no)s;

@@ -30,23 +30,26 @@ PORTS = [
 CODES = [code for code, _, _ in PORTS]
 FIRST_DAY = date(2021, 1, 1)
 TABLES = (
-    "regions", "ports", "region_ports", "batches", "chunks", "batch_errors", "data_version", "prices",
-    "lane_day_totals", "lane_day_deltas",
+    "regions", "ports", "region_ports", "batches", "chunks", "batch_errors", "batch_events", "data_version",
+    "prices", "lane_month_totals", "lane_month_deltas", "postings", "discards",
 )  # fmt: skip
 # What readers are told must be what the prices of published batches add up to.
 DIFFERENCES = """
-WITH published AS (SELECT batch_no FROM batches WHERE state = 'published'),
-told AS (
-    SELECT orig_code, dest_code, day, sum(price_sum)::bigint, sum(price_count)::bigint FROM (
-        SELECT orig_code, dest_code, day, price_sum, price_count FROM lane_day_totals
+WITH told AS (
+    SELECT orig_code, dest_code, (month + (of_day.day - 1))::date AS day,
+        sum(of_day.price_sum)::bigint, sum(of_day.price_count)::bigint
+    FROM (
+        SELECT orig_code, dest_code, month, days, price_sums, price_counts FROM lane_month_totals
         UNION ALL
-        SELECT orig_code, dest_code, day, price_sum, price_count
-        FROM lane_day_deltas JOIN published USING (batch_no)
-    ) AS both_kinds GROUP BY orig_code, dest_code, day
+        SELECT orig_code, dest_code, month, days, price_sums, price_counts
+        FROM lane_month_deltas JOIN postings USING (posting_no)
+    ) AS both_kinds, unnest(days, price_sums, price_counts) AS of_day (day, price_sum, price_count)
+    GROUP BY orig_code, dest_code, month + (of_day.day - 1)
+    HAVING (sum(of_day.price_sum), sum(of_day.price_count)) <> (0, 0)
 ),
 counted AS (
     SELECT orig_code, dest_code, day, sum(price)::bigint, count(*)
-    FROM prices JOIN published USING (batch_no) GROUP BY orig_code, dest_code, day
+    FROM prices JOIN batches USING (batch_no) WHERE state = 'published' GROUP BY orig_code, dest_code, day
 )
 (TABLE told EXCEPT ALL TABLE counted) UNION ALL (TABLE counted EXCEPT ALL TABLE told)
 """
@@ -100,7 +103,7 @@ def assert_answers_are_what_was_published(database: Database, *batches: Iterable
 
 def assert_nothing_is_left_but_the_ledger(database: Database) -> None:
     """No price, no delta, no total, and the data version as it was in the beginning."""
-    for table in ("prices", "lane_day_deltas", "lane_day_totals"):
+    for table in ("prices", "lane_month_deltas", "lane_month_totals", "postings", "discards"):
         assert database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
     assert data_version(database) == 0
 

@@ -1,0 +1,11 @@
+"""lane months"""
+
+from database.migrate import run_sql_beside
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Applies the .sql file of the same name."""
+    run_sql_beside(__file__)

@@ -1,0 +1,116 @@
+"""Taking a batch back: out of every answer in one short transaction, its rows thrown away afterwards.
+
+A batch that is not folded yet loses its posting, and that is all. One that is, or partly, is taken back by
+its reversal: the same totals below zero, counted again from its prices a chunk at a time, which no reader
+sees until the one transaction that makes them count. Any worker can go on with one that was cut short.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+from database.queries import query
+from loader.errors import UsageError
+from loader.ledger import Batch, record_event, who
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A batch that counts no more; `repeat` says that it did not before this call."""
+
+    batch: UUID
+    state: str
+    rows: int
+    seconds: float
+    repeat: bool = False
+
+
+def withdraw(connection: psycopg.Connection, name: str) -> Withdrawal:
+    """Takes back the batch of this id or key, published or still loading.
+
+    `connection` is in autocommit. Raises UsageError where there is no such batch, or it was rejected.
+    """
+    began = time.monotonic()
+    batch = find_by_name(connection, name)
+    if batch is None:
+        raise UsageError(f"no batch has the id or key {name!r}; `loader batches` lists them")
+    if batch.state == "rejected":
+        raise UsageError(
+            f"batch {batch.id} was rejected: none of its rows is in, there is nothing to withdraw"
+        )
+    repeat = batch.state == "withdrawn"
+    if not repeat:
+        ask(connection, batch)
+        carry_out(connection, batch)
+    seconds = round(time.monotonic() - began, 3)
+    return Withdrawal(batch.id, "withdrawn", batch.row_count, seconds, repeat)
+
+
+def carry_out_all(connection: psycopg.Connection) -> int:
+    """Carries out what was asked for and cut short; returns how many batches it took back."""
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
+        asked = cursor.execute(query("loader", "asked_withdrawals")).fetchall()
+    for batch in asked:
+        carry_out(connection, batch)
+    return len(asked)
+
+
+def find_by_name(connection: psycopg.Connection, name: str) -> Batch | None:
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
+        return cursor.execute(query("loader", "batch_by_name"), {"name": name}).fetchone()
+
+
+def ask(connection: psycopg.Connection, batch: Batch) -> None:
+    with connection.transaction():
+        connection.execute(query("loader", "ask_withdrawal"), {"batch_no": batch.batch_no, "done_by": who()})
+        record_event(connection, batch, "withdrawal asked for")
+
+
+def carry_out(connection: psycopg.Connection, batch: Batch) -> None:
+    while not take_out(connection, batch):
+        if not reverse_chunk(connection, batch):
+            time.sleep(POLL_S)  # another is at the last ones
+
+
+def take_out(connection: psycopg.Connection, batch: Batch) -> bool:
+    """The transaction that ends it; False, with nothing changed, while a reversal has to be written first."""
+    key = {"batch_no": batch.batch_no}
+    began = time.monotonic()
+    with connection.transaction():
+        state = connection.execute(query("loader", "hold_batch"), key).fetchone()
+        if state not in {("loading",), ("published",)}:
+            return True  # somebody else was first
+        if state == ("published",):
+            unposted = connection.execute(
+                query("loader", "unpost"), {"posting_no": batch.batch_no}
+            ).fetchone()
+            if unposted is None:
+                left = connection.execute(query("loader", "unreversed"), key).fetchone()
+                if left != (0,):
+                    return False
+                connection.execute(query("loader", "post"), {"posting_no": -batch.batch_no})
+            connection.execute(query("loader", "raise_version"))
+        connection.execute(query("loader", "set_withdrawn"), key)
+        connection.execute(query("loader", "discard"), key)
+        record_event(connection, batch, "withdrawn")
+    spent = {"batch_id": batch.id, "event": "withdrawn", "seconds": time.monotonic() - began}
+    connection.execute(query("loader", "time_event"), spent)
+    return True
+
+
+def reverse_chunk(connection: psycopg.Connection, batch: Batch) -> bool:
+    """Writes the reversal of one chunk, unseen; False where none is left that nobody is at."""
+    key = {"batch_no": batch.batch_no}
+    with connection.transaction():
+        chunk = connection.execute(query("loader", "next_unreversed"), key).fetchone()
+        if chunk is None:
+            return False
+        connection.execute(query("loader", "reverse_chunk"), {**key, "chunk_no": chunk[0]})
+    return True
