@@ -8,9 +8,24 @@ from __future__ import annotations
 
 import polars as pl
 
+from loader.check import DAY_MAX, DAY_MIN
+
 # The columns of lane_month_deltas that a chunk fills, in the order of its COPY.
 TOTALS = ("month", "orig_code", "dest_code", "days", "price_sums", "price_counts")
-DAY_NUMBERS = 1 << 16  # more than there are days from 1970 to 2099
+# A lane, a month and its day as one number: grouping by one is five times as fast as by three columns.
+MONTHS = 1 << 11  # more than there are from DAY_MIN to DAY_MAX
+DAYS_OF_MONTH = 1 << 5
+# The month, counted from 1970, and its day for every Date, which is a number counted from 1970-01-01: looking
+# them up is ten times as fast as working them out.
+CALENDAR = (
+    pl.date_range(DAY_MIN, DAY_MAX, eager=True)
+    .to_frame("day")
+    .select(
+        ((pl.col("day").dt.year() - 1970) * 12 + pl.col("day").dt.month() - 1).cast(pl.UInt64) * DAYS_OF_MONTH
+        + pl.col("day").dt.day()
+    )
+    .to_series()
+)
 
 
 def totals_of(prices: pl.DataFrame) -> pl.DataFrame:
@@ -18,43 +33,37 @@ def totals_of(prices: pl.DataFrame) -> pl.DataFrame:
 
     `prices` as in CheckedChunk; the arrays come as PostgreSQL spells them, `{1,2}`.
     """
-    # Grouping by one number is twice as fast as by three columns; sorted first, groups need no hash table.
     ports = prices["orig_code"].dtype
     if not isinstance(ports, pl.Enum):
         raise AssertionError(f"codes are an Enum of the known ports, not {ports}")
     port_count = len(ports.categories)
-    number = pl.col("orig_code").to_physical().cast(pl.UInt64) * port_count
-    number = (number + pl.col("dest_code").to_physical()) * DAY_NUMBERS
-    number += pl.col("day").to_physical().cast(pl.UInt64)
-    by_day = (
-        prices.select(number.alias("number"), pl.col("price").cast(pl.Int64))
-        .sort("number")
-        .group_by("number", maintain_order=True)
-        .agg(pl.col("price").sum().alias("price_sums"), pl.len().alias("price_counts"))
-    )
-    lane = pl.col("number") // DAY_NUMBERS
-    day = (pl.col("number") % DAY_NUMBERS).cast(pl.Int32).cast(pl.Date)
+    orig, dest = (pl.col(name).to_physical().cast(pl.UInt64) for name in ("orig_code", "dest_code"))
+    month_day = pl.lit(CALENDAR).gather(pl.col("day").to_physical())
+    lane_day = (orig * port_count + dest) * (MONTHS * DAYS_OF_MONTH) + month_day
     by_month = (
-        by_day.select(
-            lane.alias("lane"),
-            day.dt.month_start().alias("month"),
-            day.dt.day().alias("days"),
+        prices.select(lane_day.alias("lane_day"), pl.col("price").cast(pl.Int64))
+        .sort("lane_day")  # groups that lie together need no table of them
+        .group_by("lane_day", maintain_order=True)
+        .agg(pl.col("price").sum().alias("price_sums"), pl.len().alias("price_counts"))
+        .select(
+            (pl.col("lane_day") // DAYS_OF_MONTH).alias("lane_month"),
+            (pl.col("lane_day") % DAYS_OF_MONTH).cast(pl.Int16).alias("days"),
             "price_sums",
             "price_counts",
         )
-        .group_by("lane", "month", maintain_order=True)
+        .group_by("lane_month", maintain_order=True)
         .agg("days", "price_sums", "price_counts")
     )
+    lane, month = pl.col("lane_month") // MONTHS, pl.col("lane_month") % MONTHS
     return by_month.select(
-        "month",
-        (pl.col("lane") // port_count).cast(pl.UInt32).cat.to(ports).alias("orig_code"),
-        (pl.col("lane") % port_count).cast(pl.UInt32).cat.to(ports).alias("dest_code"),
+        pl.date(1970 + month // 12, month % 12 + 1, 1).alias("month"),
+        (lane // port_count).cast(pl.UInt32).cat.to(ports).alias("orig_code"),
+        (lane % port_count).cast(pl.UInt32).cat.to(ports).alias("dest_code"),
         *(as_array(name) for name in TOTALS[3:]),
     )
 
 
 def as_array(column: str) -> pl.Expr:
     """A list column as PostgreSQL's arrays are spelled."""
-    return pl.concat_str(
-        pl.lit("{"), pl.col(column).cast(pl.List(pl.String)).list.join(","), pl.lit("}")
-    ).alias(column)
+    values = pl.col(column).cast(pl.List(pl.String)).list.join(",")
+    return pl.concat_str(pl.lit("{"), values, pl.lit("}")).alias(column)
