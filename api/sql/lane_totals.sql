@@ -21,13 +21,13 @@ totals AS (
     FROM orig, dest, lane_month_totals AS base
     WHERE
         base.orig_code = orig.port_code AND base.dest_code = dest.port_code
-        AND base.month BETWEEN date_trunc('month', %(date_from)s::date) AND %(date_to)s
+        AND base.month BETWEEN date_trunc('month', %(date_from)s::timestamp)::date AND %(date_to)s
     UNION ALL
     SELECT delta.month, delta.days, delta.price_sums, delta.price_counts
     FROM orig, dest, lane_month_deltas AS delta
     WHERE
         delta.orig_code = orig.port_code AND delta.dest_code = dest.port_code
-        AND delta.month BETWEEN date_trunc('month', %(date_from)s::date) AND %(date_to)s
+        AND delta.month BETWEEN date_trunc('month', %(date_from)s::timestamp)::date AND %(date_to)s
         AND delta.posting_no = ANY(ARRAY(SELECT posting_no FROM postings))
 ),
 
