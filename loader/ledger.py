@@ -25,7 +25,8 @@ from loader.chunks import Chunk
 from loader.errors import LoaderError, RowError, UsageError
 from loader.totals import totals_of
 
-COPY_BLOCK_BYTES = 256 * 1024
+# So many rows are spelled out and sent at a time: some megabytes, whatever the chunk has.
+COPY_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,9 @@ def record_errors(connection: psycopg.Connection, key: dict[str, int], errors: l
 
 def copy(connection: psycopg.Connection, name: str, labels: list[pl.Expr], frame: pl.DataFrame) -> None:
     """Sends a frame's rows, behind the same labels each, through the COPY of `sql/name.sql`, as CSV."""
-    text = BytesIO()
     numbered = [label.alias(f"label_{number}") for number, label in enumerate(labels)]
-    frame.select(*numbered, pl.all()).write_csv(text, include_header=False)
     with connection.cursor() as cursor, cursor.copy(query("loader", name)) as sink:
-        for start in range(0, text.tell(), COPY_BLOCK_BYTES):
-            sink.write(text.getbuffer()[start : start + COPY_BLOCK_BYTES])
+        for rows in frame.iter_slices(COPY_ROWS):
+            text = BytesIO()
+            rows.select(*numbered, pl.all()).write_csv(text, include_header=False)
+            sink.write(text.getbuffer())
