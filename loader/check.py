@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
@@ -30,7 +30,7 @@ MISSING_REASON = "missing: a value is expected"
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 PRICE = re.compile(r"[1-9][0-9]{0,9}")
 # Every day as it must be spelled: looking one up judges spelling and range at once, and gives its number.
-DAYS = pl.Enum([str(DAY_MIN + timedelta(number)) for number in range((DAY_MAX - DAY_MIN).days + 1)])
+DAYS = pl.Enum(pl.date_range(DAY_MIN, DAY_MAX, eager=True).cast(pl.String))
 # Only these many errors of a chunk are kept in full; all are counted.
 ERRORS_KEPT = 1_000
 VALUE_CHARS_MAX = 200
