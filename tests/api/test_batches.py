@@ -6,6 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
+from loader.errors import Stopped
+from loader.withdraw import withdraw
 from tests.api.service import Service
 from tests.api.world import PLACES, PORTS, Price, fold_all, load_prices
 from tests.postgres import Database
@@ -71,22 +73,41 @@ def test_folding_changes_no_byte_of_any_answer(filled: Database, service: Servic
         ]
 
     before = answers()
-    assert fold_all(filled) > 100
+    assert fold_all(filled) > 30
     assert answers() == before
-    assert filled.rows("SELECT count(*) FROM lane_day_deltas WHERE chunk_no < 1000") == [(0,)]
+    assert filled.rows("SELECT count(*) FROM lane_month_deltas") == [(0,)]
 
 
-@pytest.mark.parametrize("state", ["loading", "rejected", "withdrawn"])
-def test_a_batch_that_is_not_published_is_not_seen(filled: Database, service: Service, state: str) -> None:
+def test_a_batch_that_is_still_loading_is_not_seen(filled: Database, service: Service) -> None:
     lane, day = ("DEHAM", "CNSGH"), "2021-03-01"
-    result = load_prices(filled, priced(lane, day, 1, 2, 3))
-    assert told(service, lane, day) == {"count": 3, "price": 2.0}
-
-    filled.rows("UPDATE batches SET state = %s WHERE id = %s RETURNING id", state, result.batch)
+    with pytest.raises(Stopped):
+        load_prices(filled, priced(lane, day, *range(1, 400)), stop=iter([False, False, True]).__next__)
+    assert filled.rows("SELECT count(*) FROM prices WHERE day = %s", day) == [(200,)]
 
     assert told(service, lane, day) == NO_PRICES
-    assert fold_all(filled) == 0, "nor is it folded"
-    filled.rows("DELETE FROM lane_day_deltas RETURNING day")
+    fold_all(filled)
+    assert told(service, lane, day) == NO_PRICES, "nor is it folded"
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_batch_that_is_withdrawn_is_not_seen_any_more(
+    filled: Database, service: Service, folded: bool
+) -> None:
+    lane, day, other_day = ("DEHAM", "CNGGZ"), "2021-03-05", "2021-03-06"
+    load_prices(filled, [*priced(lane, day, 10, 20, 30), *priced(lane, other_day, 5)])
+    batch = load_prices(filled, [*priced(lane, day, 1000), *priced(lane, other_day, 5, 5)]).batch
+    assert told(service, lane, day) == {"count": 4, "price": 265.0}
+    if folded:
+        fold_all(filled)
+
+    with filled.connect("rates_loader") as connection:
+        withdraw(connection, str(batch))
+
+    assert told(service, lane, day) == {"count": 3, "price": 20.0}
+    assert told(service, lane, other_day) == {"count": 1, "price": None}
+    fold_all(filled)
+    assert told(service, lane, day) == {"count": 3, "price": 20.0}
+    filled.rows("DELETE FROM lane_month_totals WHERE orig_code = 'DEHAM' RETURNING month")
 
 
 def test_a_batch_with_one_bad_row_leaves_nothing_in_the_answers(filled: Database, service: Service) -> None:

@@ -155,7 +155,7 @@ def test_a_worker_that_dies_is_replaced_and_the_next_requests_are_answered(start
 def test_sigterm_lets_the_request_in_hand_end_and_exits_with_0(started: Service, database: Database) -> None:
     with database.connect() as owner, ThreadPoolExecutor(1) as client:
         with owner.transaction():
-            owner.execute("LOCK TABLE lane_day_totals IN ACCESS EXCLUSIVE MODE")
+            owner.execute("LOCK TABLE lane_month_totals IN ACCESS EXCLUSIVE MODE")
             answer = client.submit(started.get, QUESTION)
             wait_until(lambda: waits_for_lock(database))
 

@@ -14,23 +14,20 @@ MANY = """
     INSERT INTO regions
     SELECT 'r' || n, '', CASE WHEN n > 0 THEN 'r' || (n - 1) / 3 END FROM generate_series(0, 39) AS n;
     INSERT INTO ports SELECT 'P' || n, '', 'r' || n % 40 FROM generate_series(0, 199) AS n;
-    INSERT INTO batches (key, content_hash, source, chunk_rows, state)
-    SELECT n, sha256(n::text::bytea), '', 1, CASE WHEN n % 10 = 0 THEN 'loading' ELSE 'published' END
-    FROM generate_series(1, 50) AS n;
-    INSERT INTO lane_day_totals (orig_code, dest_code, day, price_count, price_sum)
-    SELECT 'P' || o, 'P' || d, date '2021-01-01' + n, 3, 300
-    FROM generate_series(0, 199) AS o, generate_series(0, 199, 40) AS d, generate_series(0, 249) AS n;
-    INSERT INTO lane_day_deltas (batch_no, chunk_no, orig_code, dest_code, day, price_count, price_sum)
-    SELECT 1 + o % 50, 0, orig_code, dest_code, day, 1, 100 FROM (
-        SELECT *, substr(orig_code, 2)::int AS o FROM lane_day_totals
-    ) AS totals;
+    INSERT INTO lane_month_totals (orig_code, dest_code, month, days, price_sums, price_counts)
+    SELECT 'P' || o, 'P' || d, date '2016-01-01' + n * interval '1 month', '{1,15}', '{300,300}', '{3,3}'
+    FROM generate_series(0, 199) AS o, generate_series(0, 199, 20) AS d, generate_series(0, 119) AS n;
+    INSERT INTO lane_month_deltas
+    SELECT 1 + substr(orig_code, 2)::int % 50, 0, month, orig_code, dest_code, days, price_sums, price_counts
+    FROM lane_month_totals;
+    INSERT INTO postings SELECT n FROM generate_series(1, 50) AS n WHERE n % 10 > 0;
     INSERT INTO prices SELECT 1, 0, '2021-01-01', n, 'P0', 'P20' FROM generate_series(1, 1000) AS n;
 """
 
 
 @pytest.fixture(scope="module")
 def large(filled: Database) -> Database:
-    """A quarter of a million totals of each kind, over 1,000 lanes and 250 days."""
+    """A quarter of a million totals of each kind, over 2,000 lanes and ten years."""
     with filled.connect() as connection:
         connection.execute(MANY.encode())
         connection.execute("ANALYZE")
@@ -62,15 +59,15 @@ def test_totals_are_found_by_index(large: Database, orig_code: str, dest_code: s
     nodes = plan(large, orig_code, dest_code)
     scans = {(node["Relation Name"], node["Node Type"]) for node in nodes if "Relation Name" in node}
     read = {relation for relation, _ in scans}
-    assert {"lane_day_totals", "lane_day_deltas"} <= read
+    assert {"lane_month_totals", "lane_month_deltas"} <= read
     assert "prices" not in read
     whole = {relation for relation, kind in scans if kind == "Seq Scan"}
-    assert not whole & {"lane_day_totals", "lane_day_deltas", "region_ports"}
+    assert not whole & {"lane_month_totals", "lane_month_deltas", "region_ports"}
 
 
 def test_one_lane_touches_a_handful_of_pages(large: Database) -> None:
     """Of the thousands that the tables have: what an answer costs does not grow with them."""
-    (pages,) = large.rows("SELECT sum(relpages)::int FROM pg_class WHERE relname LIKE 'lane_day_%'")[0]
+    (pages,) = large.rows("SELECT sum(relpages)::int FROM pg_class WHERE relname LIKE 'lane_month_%'")[0]
     root = plan(large, "P0", "P20")[0]
     touched = root["Shared Hit Blocks"] + root["Shared Read Blocks"]
     assert pages > 1_000

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from loader.compact import fold_some
+from loader import compact
 from loader.load import Options, Result, load
 from loader.publish import Places, Port, Region
 from loader.sources import Files
@@ -55,7 +56,13 @@ def above(slug: str | None) -> set[str]:
     return {slug} | above(REGIONS[slug]) if slug else set()
 
 
-def load_prices(database: Database, prices: list[Price], *, places: Places = PLACES) -> Result:
+def load_prices(
+    database: Database,
+    prices: list[Price],
+    *,
+    places: Places = PLACES,
+    stop: Callable[[], bool] = lambda: False,
+) -> Result:
     """Loads prices as one batch, whatever was loaded before; nothing is folded."""
     rows = "".join(",".join(map(str, price)) + "\n" for price in prices)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -63,13 +70,11 @@ def load_prices(database: Database, prices: list[Price], *, places: Places = PLA
             patch.setenv(name, value)
         path = Path(folder) / "prices.csv"
         path.write_text(HEADER + rows)
-        return load(Files([path]), Options(key=str(uuid.uuid4()), chunk_rows=100), places=places)
+        options = Options(key=str(uuid.uuid4()), chunk_rows=100)
+        return load(Files([path]), options, places=places, stop=stop)
 
 
 def fold_all(database: Database) -> int:
     """Folds what is published into the base; returns how many deltas."""
-    folded = 0
     with database.connect("rates_loader") as connection:
-        while step := fold_some(connection):
-            folded += step
-    return folded
+        return compact.fold_all(connection)

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from api.store import DayTotal, Store
 from database.connect import make_pool
-from loader.compact import fold_some
+from loader.compact import fold_all
 from loader.load import Options, load
 from loader.publish import Places, Port, Region
 from loader.sources import Files
@@ -81,7 +81,7 @@ def test_a_load_is_answered_before_and_after_it_is_folded(
     assert (result.state, result.rows) == ("published", 4)
     before = totals(database, monkeypatch)
     with database.connect("rates_loader") as connection:
-        assert fold_some(connection) == 3
+        assert fold_all(connection) == 3
     assert before == totals(database, monkeypatch) == [DayTotal(date(2021, 1, 1), 900, 3)]
 
 

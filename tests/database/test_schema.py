@@ -28,6 +28,6 @@ def test_the_committed_schema_is_what_the_migrations_make(tmp_path: Path) -> Non
 
 def test_it_holds_rights_and_nothing_that_differs_from_run_to_run() -> None:
     text = COMMITTED.read_text()
-    assert "GRANT SELECT ON TABLE public.lane_day_totals TO rates_api;" in text
+    assert "GRANT SELECT ON TABLE public.lane_month_totals TO rates_api;" in text
     for noise in ("OWNER", "Dumped", "restrict ", "SET statement_timeout", "-- Name:"):
         assert noise not in text

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loader.chunks import COLUMNS
+from loader.compact import ROWS_MAX, fold_all
+from loader.discard import discard_all
+from loader.load import Options, Result, load
+from loader.sources import Files
 from tests.postgres import Database
 
 TIMEOUT_S = 60
@@ -52,6 +56,17 @@ counted AS (
     FROM prices JOIN batches USING (batch_no) WHERE state = 'published' GROUP BY orig_code, dest_code, day
 )
 (TABLE told EXCEPT ALL TABLE counted) UNION ALL (TABLE counted EXCEPT ALL TABLE told)
+"""
+# Days of a month from its first to its last one, ascending, and a sum and a count beside each.
+MISSHAPEN = """
+SELECT * FROM (
+    SELECT month, days, price_sums, price_counts FROM lane_month_totals
+    UNION ALL
+    SELECT month, days, price_sums, price_counts FROM lane_month_deltas
+) AS both_kinds
+WHERE days = '{}' OR days <> (SELECT array_agg(DISTINCT day ORDER BY day) FROM unnest(days) AS day)
+    OR cardinality(days) <> cardinality(price_sums) OR cardinality(days) <> cardinality(price_counts)
+    OR month <> date_trunc('month', month + (days[cardinality(days)] - 1)) OR days[1] < 1
 """
 
 
@@ -98,11 +113,18 @@ def assert_answers_are_what_was_published(database: Database, *batches: Iterable
         " WHERE state = 'published'"
     )
     assert sorted(published) == sorted(tuple(row) for rows in batches for row in rows)
+    assert_totals_are_what_was_published(database)
+
+
+def assert_totals_are_what_was_published(database: Database) -> None:
     assert database.rows(DIFFERENCES) == []
+    assert database.rows(MISSHAPEN) == []
 
 
 def assert_nothing_is_left_but_the_ledger(database: Database) -> None:
-    """No price, no delta, no total, and the data version as it was in the beginning."""
+    """Nothing counts, the data version is as in the beginning; thrown away, no price and no total is left."""
+    assert database.rows("SELECT count(*) FROM postings") == [(0,)]
+    discard(database)
     for table in ("prices", "lane_month_deltas", "lane_month_totals", "postings", "discards"):
         assert database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
     assert data_version(database) == 0
@@ -116,6 +138,35 @@ def contents(database: Database) -> dict[str, list[tuple]]:
     """Every row of every table, and where the numbering of batches stands."""
     found = {table: sorted(database.rows(f"SELECT {table}::text FROM {table}")) for table in TABLES}
     return {**found, "batch_no": database.rows("SELECT last_value, is_called FROM batches_batch_no_seq")}
+
+
+# --- the loader in this process, which `as_loader` makes it -------------------------------------------------
+
+
+def load_rows(folder: Path, rows: Iterable[Row], key: str = "k", **options: Any) -> Result:
+    """Publishes rows under a key."""
+    result = load(Files([write_csv(folder / f"{key}.csv", rows)]), Options(key=key, **options))
+    assert result.state == "published"
+    return result
+
+
+def fold(database: Database, rows_max: int = ROWS_MAX) -> int:
+    """Folds all that counts; returns how many deltas that were."""
+    with database.connect("rates_loader") as connection:
+        connection.execute("SET lock_timeout = '20s'")  # folding never waits for long
+        return fold_all(connection, rows_max=rows_max)
+
+
+def fold_a_step(database: Database, rows_max: int) -> int:
+    """A worker that is stopped after its first step."""
+    with database.connect("rates_loader") as connection:
+        return fold_all(connection, stop=iter([False, True]).__next__, rows_max=rows_max)
+
+
+def discard(database: Database) -> int:
+    """Throws away what counts no more; returns how many chunks that were."""
+    with database.connect("rates_loader") as connection:
+        return discard_all(connection)
 
 
 # --- the loader as a process -------------------------------------------------------------------------------

@@ -12,7 +12,15 @@ from database.errors import DatabaseUnavailable
 from loader.check import Ports, check
 from loader.chunks import Chunk
 from loader.errors import LoaderError, UsageError
-from loader.ledger import Batch, done_chunks, known_ports, open_batch, write_chunk
+from loader.ledger import (
+    Batch,
+    chunk_transaction,
+    claim_chunk,
+    done_chunks,
+    known_ports,
+    open_batch,
+    write_chunk,
+)
 from loader.load import Options, load
 from loader.publish import Places, end_batch
 from loader.sources import Files
@@ -38,8 +46,14 @@ def chunks_of(path: Path, rows_max: int) -> list[Chunk]:
     return list(Files([path]).chunks(rows_max))
 
 
-def write(connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk) -> None:
-    write_chunk(connection, batch, chunk_no, chunk, check(chunk, Ports(known_ports(connection))))
+def write(connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk) -> str:
+    """Claims a chunk and writes it, where nobody has; returns how the claim ended."""
+    ports = Ports(known_ports(connection))
+    with chunk_transaction(connection):
+        claim = claim_chunk(connection, batch, chunk_no, chunk, wait=False)
+        if claim == "mine":
+            write_chunk(connection, batch, chunk_no, chunk, check(chunk, ports))
+    return claim
 
 
 def end(connection: psycopg.Connection, batch: Batch, chunk_count: int) -> str:
@@ -79,8 +93,8 @@ def test_a_chunk_written_twice_is_in_once(
     rows = make_rows(10)
     (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", rows), 10)
     batch = open_(connection)
-    write(connection, batch, 0, chunk)
-    write(connection, batch, 0, chunk)
+    assert [write(connection, batch, 0, chunk) for _ in range(2)] == ["mine", "in"]
+    write_chunk(connection, batch, 0, chunk, check(chunk, Ports(set(CODES))))  # whatever was claimed
     assert done_chunks(connection, batch) == {0: (chunk.content_hash, 0)}
     assert end(connection, batch, 1) == "published"
     assert_answers_are_what_was_published(ports, rows)
@@ -110,7 +124,7 @@ def test_nothing_goes_into_a_batch_that_has_ended(
     write(connection, batch, 0, first)
     assert end(connection, batch, 1) == state
 
-    write(connection, batch, 1, second)
+    assert write(connection, batch, 1, second) == "in"
 
     assert list(done_chunks(connection, batch)) == [0]
     assert_answers_are_what_was_published(ports, rows[:10] if state == "published" else [])
@@ -180,9 +194,8 @@ def test_what_is_left_of_one_try_does_not_get_into_the_next(
         owner.execute("INSERT INTO ports VALUES ('FIHEL', 'Helsinki', 'europe')")
     fresh = open_(connection, rows=20)
 
-    clean = check(second, Ports(set(CODES)))
     with pytest.raises(LoaderError, match=rf"batch {slow.id} was begun again by another load; load it again"):
-        write_chunk(connection, slow, 1, second, clean, ledger_only=True)
+        write(connection, slow, 1, second)
     with pytest.raises(LoaderError, match=rf"batch {slow.id} is no longer in the ledger"):
         end(connection, slow, 2)
 
@@ -198,11 +211,11 @@ def test_a_chunk_whose_transaction_fails_leaves_nothing(
     (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(10)), 10)
     batch = open_(connection)
     with ports.connect() as owner:
-        owner.execute("ALTER TABLE lane_day_deltas RENAME TO away")
+        owner.execute("ALTER TABLE lane_month_deltas RENAME TO away")
     with pytest.raises(psycopg.errors.UndefinedTable):
         write(connection, batch, 0, chunk)
     with ports.connect() as owner:
-        owner.execute("ALTER TABLE away RENAME TO lane_day_deltas")
+        owner.execute("ALTER TABLE away RENAME TO lane_month_deltas")
     assert done_chunks(connection, batch) == {}
     assert ports.rows("SELECT count(*) FROM prices") == [(0,)]
 

@@ -17,6 +17,7 @@ from tests.loader.batches import (
     assert_nothing_is_left_but_the_ledger,
     contents,
     data_version,
+    discard,
     make_rows,
     write_csv,
 )
@@ -269,5 +270,7 @@ def test_a_bad_file_beside_a_good_one_does_not_touch_it(ports: Database, tmp_pat
     with ThreadPoolExecutor(2) as executor:
         results = list(executor.map(lambda path: load_csv(path, workers=2, chunk_rows=7), paths))
     assert [result.state for result in results] == ["published", "rejected"]
+    assert_answers_are_what_was_published(ports, good)
+    assert discard(ports) == 15
     assert_answers_are_what_was_published(ports, good)
     assert ports.rows("SELECT count(*) FROM prices") == [(100,)]

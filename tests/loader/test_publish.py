@@ -12,10 +12,9 @@ import psycopg
 import pytest
 
 from database.queries import query
-from loader.compact import fold_some
 from loader.load import Options, load
 from loader.sources import Files
-from tests.loader.batches import Row, data_version, write_csv
+from tests.loader.batches import Row, data_version, fold, fold_a_step, write_csv
 from tests.postgres import Database
 
 LANE, DAY = ("CNSGH", "NLRTM"), date(2021, 1, 1)
@@ -71,9 +70,7 @@ def test_a_reader_that_never_pauses_sees_none_or_all(ports: Database, path: Path
     thread.start()
     try:
         load(Files([path]), Options(workers=4, chunk_rows=10))
-        with ports.connect("rates_loader") as connection:
-            while fold_some(connection, rows_max=1):
-                pass
+        assert fold(ports, rows_max=1) == 30
     finally:
         done.set()
         thread.join()
@@ -99,8 +96,7 @@ def test_a_transaction_that_began_before_the_end_of_a_load_never_sees_it(
             assert answer(reader) == []
         load(Files([path]), Options(workers=2, chunk_rows=10), stop=look)
         assert answer(reader) == []
-        with ports.connect("rates_loader") as connection:
-            assert fold_some(connection) == 30
+        assert fold(ports) == 30
         assert answer(reader) == []
     assert answer(reader) == ALL
 
@@ -112,9 +108,8 @@ def test_a_transaction_that_began_before_a_fold_sees_the_same_as_one_after(
     reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     with reader.transaction():
         assert answer(reader) == ALL
-        with ports.connect("rates_loader") as connection:
-            while fold_some(connection, rows_max=7):
-                assert answer(reader) == ALL
+        while fold_a_step(ports, rows_max=7):
+            assert answer(reader) == ALL
     assert answer(reader) == ALL
 
 

@@ -71,7 +71,7 @@ def publish(database: Database, folder: Path, rows: list[Row], name: str = "a") 
 
 
 def delta_count(database: Database) -> int:
-    return database.rows("SELECT count(*) FROM lane_day_deltas")[0][0]
+    return database.rows("SELECT count(*) FROM lane_month_deltas")[0][0]
 
 
 def test_it_folds_what_is_published_before_and_while_it_runs(ports: Database, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_it_folds_what_is_published_before_and_while_it_runs(ports: Database, tm
         publish(ports, tmp_path, later, "later")
         wait_until(lambda: delta_count(ports) == 0)
         assert running.stop() == 0
-        assert running.says("lane-day totals into the base")
+        assert running.says("totals of a lane and month into the base")
     assert_answers_are_what_was_published(ports, before, later)
 
 

@@ -31,9 +31,12 @@ Row = tuple[str, str, str, str]
 TRACES = """
 SELECT
     (SELECT count(*) FROM prices), (SELECT sum(price) FROM prices),
-    (SELECT sum(price_count) FROM lane_day_totals), (SELECT sum(price_sum) FROM lane_day_totals),
-    (SELECT count(*) FROM lane_day_deltas), (SELECT version FROM data_version)
+    (SELECT sum(price_count) FROM lane_month_totals, unnest(price_counts) AS price_count),
+    (SELECT sum(price_sum) FROM lane_month_totals, unnest(price_sums) AS price_sum),
+    (SELECT count(*) FROM lane_month_deltas), (SELECT version FROM data_version)
 """
+# What the worker has not got to yet.
+LEFT_TO_DO = "SELECT (SELECT count(*) FROM postings), (SELECT count(*) FROM discards)"
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class System:
         return served_answers(self.environment["RATES_URL"], self.questions)
 
     def traces(self) -> tuple:
-        """Once the worker has folded what was published before."""
-        wait_until(lambda: query(self.environment, "SELECT count(*) FROM lane_day_deltas") == [(0,)])
+        """Once the worker has folded what was published, and thrown away what was rejected."""
+        wait_until(lambda: query(self.environment, LEFT_TO_DO) == [(0, 0)])
         return query(self.environment, TRACES)[0]
 
 

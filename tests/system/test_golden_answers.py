@@ -56,8 +56,9 @@ def test_every_price_of_the_dump_is_served(served: Served) -> None:
     assert query(variables, "SELECT count(*), sum(price) FROM prices") == expected
     totals = (
         "SELECT sum(price_count)::bigint, sum(price_sum)::bigint FROM ("
-        "SELECT price_count, price_sum FROM lane_day_totals"
-        " UNION ALL SELECT price_count, price_sum FROM lane_day_deltas) AS all_totals"
+        "SELECT price_sums, price_counts FROM lane_month_totals UNION ALL"
+        " SELECT price_sums, price_counts FROM lane_month_deltas"
+        ") AS all_totals, unnest(price_sums, price_counts) AS of_day (price_sum, price_count)"
     )
     assert query(variables, totals) == expected
 
