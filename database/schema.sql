@@ -284,13 +284,17 @@ GRANT SELECT ON TABLE public.batch_errors TO rates_api;
 GRANT SELECT,INSERT,DELETE ON TABLE public.batch_errors TO rates_loader;
 
 GRANT SELECT ON TABLE public.batch_events TO rates_api;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.batch_events TO rates_loader;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.batch_events TO rates_loader;
 
 GRANT SELECT ON TABLE public.batches TO rates_api;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.batches TO rates_loader;
 
 GRANT SELECT ON TABLE public.chunks TO rates_api;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.chunks TO rates_loader;
+GRANT SELECT,INSERT,DELETE ON TABLE public.chunks TO rates_loader;
+
+GRANT UPDATE(write_seconds) ON TABLE public.chunks TO rates_loader;
+
+GRANT UPDATE(reversed) ON TABLE public.chunks TO rates_loader;
 
 GRANT SELECT ON TABLE public.data_version TO rates_api;
 GRANT SELECT,UPDATE ON TABLE public.data_version TO rates_loader;

@@ -26,6 +26,10 @@ RIGHTS = {
         "chunks": READ,
         "batch_errors": READ,
         "data_version": READ,
+        "batch_events": READ,
+        "lane_month_totals": READ,
+        "lane_month_deltas": READ,
+        "postings": READ,
         "lane_day_totals": READ,
         "lane_day_deltas": READ,
     },
@@ -37,14 +41,18 @@ RIGHTS = {
         "batches": KEEP,
         "data_version": {"SELECT", "UPDATE"},
         "region_ports": WRITE_ONCE,
-        "chunks": WRITE_ONCE,
+        "chunks": ALL_ROWS,
         "batch_errors": WRITE_ONCE,
         "prices": WRITE_ONCE,
-        "lane_day_totals": ALL_ROWS,
-        "lane_day_deltas": ALL_ROWS,
+        "batch_events": KEEP,
+        "lane_month_totals": ALL_ROWS,
+        "lane_month_deltas": ALL_ROWS,
+        "postings": ALL_ROWS,
+        "discards": ALL_ROWS,
     },
 }
-TABLES = sorted(RIGHTS["rates_api"].keys() | {"prices"})
+VIEWS = {"lane_day_totals", "lane_day_deltas"}  # no trigger lets anyone write to them
+TABLES = sorted((RIGHTS["rates_api"].keys() | {"prices", "discards"}) - VIEWS)
 RIGHTS_HELD = """
     SELECT relname, privilege FROM pg_class, unnest(%s::text[]) AS privilege
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f') AND CASE
@@ -69,7 +77,7 @@ OF_THE_OWNER: list[LiteralString] = [
     "CREATE FUNCTION extra() RETURNS int LANGUAGE sql RETURN 1",
     "CREATE ROLE extra",
     "CREATE DATABASE extra",
-    "DROP INDEX lane_day_deltas_lane",
+    "DROP INDEX lane_month_deltas_lane",
     "ALTER TABLE ports DISABLE TRIGGER refresh_region_ports",
     "SET session_replication_role = replica",  # would skip the closure's triggers
     "CREATE OR REPLACE FUNCTION refresh_region_ports() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
@@ -84,6 +92,8 @@ NOT_FOR_THE_LOADER: list[LiteralString] = [
     "TRUNCATE batches CASCADE",
     "UPDATE prices SET price = 1",
     "UPDATE chunks SET error_count = 0",
+    "UPDATE chunks SET content_hash = ''",
+    "DELETE FROM batch_events",
     "INSERT INTO data_version (version) VALUES (1)",
     "DELETE FROM data_version",
     "UPDATE schema_version SET version_num = '0001'",

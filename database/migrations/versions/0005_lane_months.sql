@@ -103,6 +103,6 @@ FROM lane_month_deltas, unnest(days, price_sums, price_counts) AS of_day (day, p
 
 GRANT SELECT ON lane_month_totals, lane_month_deltas, postings, batch_events, lane_day_totals, lane_day_deltas
 TO rates_api;
-GRANT SELECT, INSERT, UPDATE, DELETE ON lane_month_totals, lane_month_deltas, postings, discards, batch_events
-TO rates_loader;
-GRANT UPDATE ON chunks TO rates_loader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON lane_month_totals, lane_month_deltas, postings, discards TO rates_loader;
+GRANT SELECT, INSERT, UPDATE ON batch_events TO rates_loader;
+GRANT UPDATE (write_seconds, reversed) ON chunks TO rates_loader;
