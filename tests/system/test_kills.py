@@ -1,0 +1,328 @@
+"""`kill -9` of the loader's processes and of PostgreSQL, at random moments: a batch ends whole or not at all.
+
+Loads, withdrawals and workers run side by side and are killed while they start, between and within chunks,
+while they publish, fold, take back and throw away. What must be true is looked at after each round.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+
+from local.postgres import PostgresServer, free_port
+from tests.loader.batches import DIFFERENCES, TIMEOUT_S, begin, json_of, run, write_csv
+from tests.postgres import PASSWORD, Database, clone, make_template
+from tests.waiting import wait_until
+
+FILES = 3
+ROWS = 10_000
+CHUNK_ROWS = 500
+CHUNKS = ROWS // CHUNK_ROWS
+CUT = ("--chunk-rows", str(CHUNK_ROWS), "--workers", "2")
+# So many lanes that a fold, and a reversal, takes several transactions.
+CODES = [f"PT{number:03}" for number in range(30)]
+LIVES = 2
+KILLED = {"load": 50, "work": 10, "withdraw": 3}  # at least, in each of the lives
+SERVERS_KILLED = 20
+
+# Moments in the life of a process, and within how many seconds after them it is killed.
+ANY_TIME = "SELECT true"
+CHUNKS_ARE_IN = "SELECT count(*) >= %(chunks)s FROM chunks JOIN batches USING (batch_no) WHERE key = %(key)s"
+LOADED = "SELECT count(*) FROM batch_events JOIN batches ON id = batch_id WHERE key = %s AND event = 'loaded'"
+ALL_IS_LOADED = f"SELECT ({LOADED.replace('%s', '%(key)s')}) > %(before)s"
+WITHDRAWAL_IS_ASKED = "SELECT count(withdrawn_by) > 0 FROM batches WHERE key = %(key)s"
+WORKER_IS_THERE = """
+SELECT count(*) > 0 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'rates-worker'
+"""
+LIFE_S, CHUNK_S, PUBLISH_S, WORK_S = 0.6, 0.02, 0.01, 0.3
+POLL_S = 0.002
+
+# What says of rows, in whatever order, that they are the same: a row more, less or other changes it.
+PRINT = "count(*), coalesce(sum(hashtextextended(concat_ws(',', orig_code, dest_code, day, price), 0)), 0)"
+EXPECTED = f"""
+SELECT {PRINT} FROM unnest(%s::text[], %s::text[], %s::date[], %s::integer[])
+AS given (orig_code, dest_code, day, price)
+"""
+FOUND = f"""
+SELECT batches.key, {PRINT} FROM batches LEFT JOIN prices USING (batch_no)
+WHERE state = 'published' GROUP BY batches.key
+"""
+THIS = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+# None of it may be there when nobody is at work, whatever happened before.
+LEFT_BEHIND = {
+    "answers that are not what the published prices add up to": DIFFERENCES,
+    "advisory locks": f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = {THIS}",
+    "prepared transactions": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
+    "rows of no batch": """
+        SELECT DISTINCT batch_no FROM prices
+        WHERE batch_no NOT IN (SELECT batch_no FROM batches UNION SELECT batch_no FROM discards)
+    """,
+    "totals of no batch": """
+        SELECT DISTINCT posting_no FROM lane_month_deltas
+        WHERE abs(posting_no) NOT IN (SELECT batch_no FROM batches UNION SELECT batch_no FROM discards)
+    """,
+    "chunks in the ledger whose rows are others": """
+        SELECT batch_no, chunk_no, chunks.row_count, found FROM batches JOIN (
+            chunks FULL JOIN (
+                SELECT batch_no, chunk_no, count(*) AS found FROM prices GROUP BY batch_no, chunk_no
+            ) AS rows_in USING (batch_no, chunk_no)
+        ) USING (batch_no)
+        WHERE state IN ('loading', 'published') AND chunks.row_count IS DISTINCT FROM found
+    """,
+    "batches published or withdrawn twice": """
+        SELECT batch_id, event FROM batch_events WHERE event IN ('published', 'withdrawn')
+        GROUP BY batch_id, event HAVING count(*) > 1
+    """,
+    "a data version that did not count each change of the answers": """
+        SELECT version FROM data_version
+        WHERE version <> (SELECT count(*) FROM batch_events WHERE event IN ('published', 'withdrawn'))
+    """,
+}
+RELATIONS = """
+SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1, 2
+"""
+SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE usename = 'rates_loader' AND datid = {THIS}"
+UNDONE = """
+SELECT (SELECT count(*) FROM postings) + (SELECT count(*) FROM discards)
+    + (SELECT count(*) FROM batches WHERE withdrawn_by IS NOT NULL AND state <> 'withdrawn')
+"""
+EMPTIED = ("prices", "lane_month_totals", "lane_month_deltas", "postings", "discards")
+
+Row = tuple[str, str, date, int]
+
+
+def draw_rows(seed: int) -> list[Row]:
+    chance = Random(seed)  # noqa: S311
+    return [
+        (
+            chance.choice(CODES),
+            chance.choice(CODES),
+            date(2021, 1, 1) + timedelta(chance.randrange(59)),
+            chance.randrange(1, 5000),
+        )
+        for _ in range(ROWS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("kills")
+    return [write_csv(folder / f"{number}.csv", draw_rows(number)) for number in range(FILES)]
+
+
+@dataclass
+class Running:
+    """A process of the loader, and when it is to be killed."""
+
+    command: str
+    process: subprocess.Popen[str]
+    moment: str
+    values: dict[str, Any]
+    delay_s: float
+    due_at: float | None = None
+
+    def is_due(self, watch: psycopg.Connection) -> bool:
+        """Whether its moment has come, `delay_s` ago."""
+        if self.due_at is None and watch.execute(self.moment.encode(), self.values).fetchone() == (True,):
+            self.due_at = time.monotonic() + self.delay_s
+        return self.due_at is not None and time.monotonic() >= self.due_at
+
+    @property
+    def is_over(self) -> bool:
+        return self.process.poll() is not None
+
+    def end(self) -> int:
+        """Its exit status; it told whatever it had to tell in words."""
+        _, errors = self.process.communicate(timeout=TIMEOUT_S)
+        assert "Traceback" not in errors, errors
+        assert self.process.returncode in (0, 3, -signal.SIGKILL, -signal.SIGTERM), errors
+        return self.process.returncode
+
+
+@dataclass
+class Life:
+    """A database with a few batches that are loaded, folded, withdrawn and loaded again under another key."""
+
+    database: Database
+    files: list[Path]
+    chance: Random
+    killed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.keys = [str(number) for number in range(FILES)]
+        with self.database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
+            cursor.execute("INSERT INTO regions VALUES ('world', 'World', NULL)")
+            cursor.executemany("INSERT INTO ports VALUES (%s, %s, 'world')", [(code, code) for code in CODES])
+        columns = [[list(column) for column in zip(*draw_rows(n), strict=True)] for n in range(FILES)]
+        self.prints = [self.database.rows(EXPECTED, *of_file)[0] for of_file in columns]
+        self.relations = self.database.rows(RELATIONS)
+
+    def number(self, key: str) -> int:
+        """Of the file that is loaded under this key."""
+        return int(key.rstrip("+"))
+
+    def keys_published(self) -> list[str]:
+        """Gives what was withdrawn a new key; the keys of what is published."""
+        states = dict(self.database.rows("SELECT key, state FROM batches"))
+        self.keys = [f"{key}+" if states.get(key) == "withdrawn" else key for key in self.keys]
+        return [key for key in self.keys if states.get(key) == "published"]
+
+    def chunks_in(self, key: str) -> int:
+        query = "SELECT count(*) FROM chunks JOIN batches USING (batch_no) WHERE key = %s"
+        return self.database.rows(query, key)[0][0]
+
+    # --- what is run, and when it is killed ----------------------------------------------------------------
+
+    def begin_round(self) -> list[Running]:
+        """A load or two of one batch, often beside a worker, sometimes beside the withdrawal of another."""
+        published = self.keys_published()
+        missing = [key for key in self.keys if key not in published]
+        begun = []
+        if missing:
+            key = self.chance.choice(missing)
+            begun += [self.begin_load(key) for _ in range(self.chance.choice((1, 1, 1, 2)))]
+        if published and (not missing or self.chance.random() < 0.4):
+            key = self.chance.choice(published)
+            begun.append(
+                self.begin("withdraw", key, moment=WITHDRAWAL_IS_ASKED, within_s=WORK_S / 3, key=key)
+            )
+        if self.chance.random() < 0.4:
+            begun.append(self.begin("work", moment=WORKER_IS_THERE, within_s=WORK_S))
+        return begun
+
+    def begin_load(self, key: str) -> Running:
+        chunks_in, chance = self.chunks_in(key), self.chance
+        ((loaded_before,),) = self.database.rows(LOADED, key)
+        some = {"chunks": min(chunks_in + chance.randint(1, CHUNKS), CHUNKS)}
+        moments = [(ANY_TIME, LIFE_S, {}), (ALL_IS_LOADED, PUBLISH_S, {"before": loaded_before})]
+        if chunks_in < CHUNKS:
+            moments += [(CHUNKS_ARE_IN, CHUNK_S, some)] * 2
+        moment, within_s, values = chance.choice(moments)
+        arguments = ("load", self.files[self.number(key)], *CUT, "--key", key)
+        return self.begin(*arguments, moment=moment, within_s=within_s, key=key, **values)
+
+    def begin(self, *arguments: str | Path, moment: str, within_s: float, **values: Any) -> Running:
+        process = begin(*arguments, database=self.database)
+        return Running(str(arguments[0]), process, moment, values, self.chance.uniform(0, within_s))
+
+    def kill_loaders(self) -> None:
+        """A round of which every process is killed, or was quicker."""
+        begun = self.begin_round()
+        with self.database.connect() as watch:
+            while not all(running.is_over for running in begun):
+                for running in begun:
+                    if not running.is_over and running.is_due(watch):
+                        running.process.kill()
+                time.sleep(POLL_S)
+        ends = [(running.command, running.end()) for running in begun]
+        self.killed.update(command for command, status in ends if status == -signal.SIGKILL)
+
+    def kill_server(self) -> None:
+        """A round in which the server is killed, or stopped at once, at the first moment that comes."""
+        begun = self.begin_round()
+        server = self.database.server
+        with self.database.connect() as watch:
+            while not any(running.is_over or running.is_due(watch) for running in begun):
+                time.sleep(POLL_S)
+        self.chance.choice((server.kill, lambda: server.stop("immediate")))()
+        self.killed.update(["server"])
+        for running in begun:
+            if running.command == "work":
+                running.process.terminate()
+            running.end()
+        server.start()
+
+    # --- what must be true ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Each batch is in whole or not at all, and nothing is left of what was killed."""
+        wait_until(lambda: self.database.rows(SESSIONS) == [(0,)])
+        left = {what: rows for what, query in LEFT_BEHIND.items() if (rows := self.database.rows(query))}
+        assert left == {}, f"after {self.killed} were killed"
+        for key, *of_rows in self.database.rows(FOUND):
+            assert tuple(of_rows) == self.prints[self.number(key)], f"batch {key} is not the rows of its file"
+        assert self.database.rows(RELATIONS) == self.relations
+
+    def work_until_done(self) -> None:
+        worker = self.begin("work", moment=WORKER_IS_THERE, within_s=0)
+        wait_until(lambda: self.database.rows(UNDONE) == [(0,)])
+        worker.process.terminate()
+        worker.end()
+
+    def end(self) -> None:
+        """What was killed goes on: all is published once, and all of it can be taken back."""
+        self.work_until_done()
+        self.keys_published()
+        for key in self.keys:
+            path = self.files[self.number(key)]
+            result = json_of(run("load", path, *CUT, "--key", key, "--json", database=self.database))
+            assert (result["state"], result["rows"]) == ("published", ROWS)
+        self.check()
+        assert sorted(key for key, *_ in self.database.rows(FOUND)) == sorted(self.keys)
+        for key in self.keys:
+            assert run("withdraw", key, database=self.database).returncode == 0
+        self.check()
+        self.work_until_done()
+        self.check()
+        assert self.database.rows("SELECT DISTINCT state FROM batches") == [("withdrawn",)]
+        for table in EMPTIED:
+            assert self.database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
+
+
+def live(database: Database, files: list[Path], seed: int) -> None:
+    life = Life(database, files, Random(seed))  # noqa: S311
+    while not life.killed >= Counter(KILLED):
+        life.kill_loaders()
+        life.check()
+    life.end()
+
+
+def test_loads_workers_and_withdrawals_killed_a_hundred_times_leave_batches_whole_or_out(
+    server: PostgresServer, template: str, files: list[Path]
+) -> None:
+    databases = [clone(server, template) for _ in range(LIVES)]
+    with ThreadPoolExecutor(2) as executor:
+        list(executor.map(live, databases, [files] * LIVES, range(LIVES)))
+    for database in databases:
+        database.drop()
+
+
+def test_postgresql_killed_twenty_times_keeps_batches_whole_or_out(tmp_path: Path, files: list[Path]) -> None:
+    with PostgresServer(
+        tmp_path / "postgres", free_port(), PASSWORD
+    ) as server:  # as durable as in production
+        life = Life(clone(server, make_template(server)), files, Random("server"))  # noqa: S311
+        while life.killed["server"] < SERVERS_KILLED:
+            life.kill_server()
+            life.check()
+        life.end()
+
+
+def test_chunks_that_a_server_loses_in_a_crash_are_loaded_again(tmp_path: Path, files: list[Path]) -> None:
+    """They commit without waiting for the disk; here nobody else writes it either."""
+    lazy = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
+    with PostgresServer(tmp_path / "postgres", free_port(), PASSWORD, settings=lazy) as server:
+        life = Life(clone(server, make_template(server)), files, Random("lost"))  # noqa: S311
+        load = begin("load", files[0], *CUT, "--key", "0", database=life.database)
+        wait_until(lambda: life.chunks_in("0") >= CHUNKS // 2)
+        seen = life.chunks_in("0")
+        server.kill()
+        load.communicate(timeout=TIMEOUT_S)
+        server.start()
+
+        assert life.chunks_in("0") < seen
+        life.check()
+        life.end()
