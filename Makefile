@@ -21,6 +21,11 @@ env: .venv/local.stamp
 test: .venv/dev.stamp
 	@$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
 
+## bench: the table of figures and targets; BENCH=loader for a part, ROWS=50000,1000000 for other sizes
+.PHONY: bench
+bench: .venv/dev.stamp
+	@$(BIN)/python -m benchmarks
+
 ## check: lint, format, types, migrations, who imports whom, house rules
 .PHONY: check
 check: .venv/dev.stamp

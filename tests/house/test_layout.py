@@ -10,7 +10,7 @@ import tomllib
 from tests.house.files import ROOT, modules, our_files
 
 # Of the contract: what people and checks from outside call.
-TARGETS = ("up", "env", "test", "check", "preview", "cost", "copy", "reap")
+TARGETS = ("up", "env", "test", "check", "bench", "preview", "cost", "copy", "reap")
 # A name that says nothing of what is inside.
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|commons?|managers?|misc)(_|$)")
 # A machine's own folders, and hosts that packages come from: what works for one person only.

@@ -1,0 +1,99 @@
+"""`python -m benchmarks`, which `make bench` runs: a part's table on stdout, its JSON below `.local/bench/`.
+
+BENCH names one part, ROWS other sizes. Exit codes: 0 no target missed, 1 a target missed or a load that went
+wrong, 2 usage.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import BenchmarkError, loader
+from benchmarks.targets import Verdict
+from local import LocalError
+from local.environment import forget_other_systems
+from local.state import try_lock
+
+HOME = ".local"
+ROWS = "50000,1000000,20000000"
+ROWS_MAX = 1_000_000_000
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Settings:
+    parts: tuple[str, ...]
+    row_counts: tuple[int, ...]
+    folder: Path  # where results stay
+
+
+def main() -> int:
+    try:
+        settings = read_settings(os.environ)
+        forget_other_systems()
+        with only_run(settings.folder) as scratch:
+            verdicts = [verdict for part in settings.parts for verdict in PARTS[part](settings, scratch)]
+    except (BenchmarkError, LocalError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return exit_status(verdicts)
+
+
+def run_loader(settings: Settings, scratch: Path) -> list[Verdict]:
+    return loader.run(settings.row_counts, scratch, output=settings.folder / "loader.json", say=say)
+
+
+PARTS: dict[str, Callable[[Settings, Path], list[Verdict]]] = {"loader": run_loader}
+
+
+def exit_status(verdicts: list[Verdict]) -> int:
+    return 1 if any(verdict.met is False for verdict in verdicts) else 0
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Raises BenchmarkError, with exit code 2 and all that is wrong at once."""
+    bench, rows = environ.get("BENCH") or "", environ.get("ROWS") or ROWS
+    faults = []
+    if bench and bench not in PARTS:
+        faults.append(f"BENCH is {bench!r}: {', '.join(PARTS)} or nothing, for every part, is allowed")
+    words = [word.strip().replace("_", "") for word in rows.split(",")]
+    # Python takes digits of any script for a number.
+    row_counts = sorted({int(word) for word in words if word.isascii() and word.isdecimal()})
+    if len(row_counts) != len(set(words)) or not all(0 < count <= ROWS_MAX for count in row_counts):
+        faults.append(f"ROWS is {rows!r}: numbers from 1 to {ROWS_MAX:,} between commas are allowed, {ROWS}")
+    if faults:
+        raise BenchmarkError("; ".join(faults), 2)
+    folder = Path(environ.get("RATES_HOME") or HOME) / "bench"
+    return Settings((bench,) if bench else tuple(PARTS), tuple(row_counts), folder.resolve())
+
+
+@contextmanager
+def only_run(folder: Path) -> Generator[Path]:
+    """A scratch folder for one run at a time: two would measure each other. What a killed run left goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / "scratch"
+    with (folder / "lock").open("w") as lock:
+        if not try_lock(lock.fileno()):
+            raise BenchmarkError(f"another benchmark runs in {folder}: wait for it", 2)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

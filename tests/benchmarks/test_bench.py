@@ -1,0 +1,150 @@
+"""`python -m benchmarks` as a person runs it, on a file that is too small to judge anything by."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.__main__ import only_run
+from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, ORIGINAL, PGLOADER
+from benchmarks.targets import OURS
+from tests.stack import ELSEWHERE, ROOT
+
+ROWS = 2_000
+TIMEOUT_S = 120
+
+
+def bench(home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **ELSEWHERE, "RATES_HOME": str(home), **variables}
+    command = [sys.executable, "-m", "benchmarks"]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> subprocess.CompletedProcess[str]:
+    """One run that every test here looks at."""
+    return bench(home, ROWS=str(ROWS), BENCH="loader")
+
+
+@pytest.fixture(scope="module")
+def report(run: subprocess.CompletedProcess[str], home: Path) -> dict[str, Any]:
+    assert run.returncode == 0, run.stderr
+    return json.loads((home / "bench" / "loader.json").read_text())
+
+
+def test_a_run_without_a_missed_target_ends_well(run: subprocess.CompletedProcess[str]) -> None:
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "0 of 8 targets judged, 0 missed")
+
+
+def test_the_table_has_every_way_of_loading_and_fits_on_110_columns(
+    run: subprocess.CompletedProcess[str], report: dict[str, Any]
+) -> None:
+    assert max(len(line) for line in run.stdout.splitlines()) <= 110
+    for anchor in ANCHORS:
+        assert anchor.name in run.stdout
+    for what in (
+        "whole process",
+        "as it reports",
+        "its peak memory",
+        "its WAL",
+        "its publishing",
+        "reader's p99",
+    ):
+        assert what in run.stdout
+    for verdict in report["targets"]:
+        assert f"{verdict['what']} {verdict['limit']}" in run.stdout
+
+
+def test_the_json_has_every_round_and_every_answer(report: dict[str, Any]) -> None:
+    (size,) = report["sizes"]
+    assert size["rows"] == ROWS
+    assert ROWS * 0.9 < size["lane_days"] <= ROWS, (
+        "of random rows so few, nearly each has a lane-day of its own"
+    )
+    names = {anchor.name for anchor in ANCHORS} | {OURS}
+    assert size["runs"].keys() | size["not_run"].keys() == names
+    for name in (FLOOR.name, ORIGINAL.name, EXECUTEMANY.name, OURS):
+        assert len(size["runs"][name]) == size["rounds"] == 3
+        assert all(each["seconds"] > 0 and each["wal_bytes"] > ROWS * 20 for each in size["runs"][name])
+    for each in size["runs"][OURS]:
+        assert 0 < each["reported_s"] < each["seconds"]
+        assert 20_000_000 < each["peak_bytes"] < 1_000_000_000
+    assert len(size["reading"]["idle_s"]) > 100
+    assert len(size["reading"]["during_s"]) > 5
+    assert report["server"]["fsync"] == "on"
+    assert report["server"]["server_version"].startswith("18")
+
+
+def test_pgloader_loads_all_of_it_where_it_is_installed_and_is_named_where_not(
+    report: dict[str, Any],
+) -> None:
+    (size,) = report["sizes"]
+    if PGLOADER.absent(ROWS) is None:
+        assert len(size["runs"][PGLOADER.name]) == 3
+        assert "pgloader" in report["versions"]
+    else:
+        assert size["not_run"][PGLOADER.name] == "pgloader is not installed"
+
+
+def test_nothing_is_left_but_the_results(report: dict[str, Any], home: Path) -> None:
+    assert report
+    assert {path.name for path in (home / "bench").iterdir()} == {"loader.json", "lock"}
+    assert [
+        process for process in psutil.process_iter(["cmdline"]) if str(home) in str(process.info["cmdline"])
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"ROWS": "many"}, "ROWS is 'many': numbers from 1 to 1,000,000,000 between commas are allowed"),
+        ({"ROWS": "50000,"}, "ROWS is '50000,'"),
+        ({"ROWS": "0"}, "ROWS is '0'"),
+        ({"ROWS": "1000,-5"}, "ROWS is '1000,-5'"),
+        ({"ROWS": "\u0665"}, "ROWS is '\u0665'"),
+        ({"ROWS": "9999999999"}, "ROWS is '9999999999'"),
+        ({"BENCH": "all"}, "BENCH is 'all': loader or nothing, for every part, is allowed"),
+        ({"BENCH": "all", "ROWS": "x"}, "is allowed; ROWS is 'x'"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_by_name(
+    variables: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    refused = bench(tmp_path, **variables)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert message in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_benchmark_beside_the_first_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    with (tmp_path / "bench" / "lock").open("w") as lock:
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+        refused = bench(tmp_path, ROWS=str(ROWS))
+    assert refused.returncode == 2
+    assert "another benchmark runs in" in refused.stderr
+
+
+def test_what_a_killed_benchmark_left_goes_with_the_next(tmp_path: Path) -> None:
+    left = tmp_path / "bench" / "scratch" / "prices-5.csv"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with only_run(tmp_path / "bench") as scratch:
+        assert list(scratch.iterdir()) == []
+    assert not left.parent.exists()

@@ -1,0 +1,44 @@
+"""A process measured from outside."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+import pytest
+
+from benchmarks import BenchmarkError
+from benchmarks.process import run_process
+
+MB = 1_000_000
+
+
+def python(code: str, timeout_s: float = 30, **environment: str):
+    return run_process([sys.executable, "-I", "-S", "-c", code], environment=environment, timeout_s=timeout_s)
+
+
+def test_a_process_is_measured_with_its_output_and_exit_status() -> None:
+    ended = python(
+        "import os, sys, time; time.sleep(0.1); print(os.environ['WORD']); sys.exit('no')", WORD="yes"
+    )
+    assert (ended.exit_status, ended.stdout.strip(), ended.stderr.strip()) == (1, "yes", "no")
+    assert 0.1 < ended.seconds < 10
+
+
+def test_the_peak_of_a_process_is_its_own() -> None:
+    """Neither what it has given back by its end is missed, nor is what this process holds counted."""
+    held = bytearray(300 * MB)
+    assert python("pass").peak_bytes < 50 * MB < psutil.Process().memory_info().rss
+    assert 200 * MB < python(f"held = bytearray({200 * MB}); del held").peak_bytes < 250 * MB
+    assert len(held) == 300 * MB
+
+
+def test_a_process_that_takes_too_long_is_ended_with_an_error() -> None:
+    with pytest.raises(BenchmarkError, match="had not ended after 1 s"):
+        python("import time; time.sleep(987)", timeout_s=1)
+    assert "time.sleep(987)" not in str([process.info for process in psutil.process_iter(["cmdline"])])
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    with pytest.raises(BenchmarkError, match="no-such-command could not be started"):
+        run_process(["no-such-command"], environment={}, timeout_s=30)
