@@ -1,6 +1,7 @@
 """Figures of the system, each a ratio to an anchor that is measured beside it in the same run.
 
-`make bench` runs every part. A part looks at the system from outside: through its commands and through SQL.
+`make bench` runs the parts that have targets. A part looks at the system from outside: through its commands and
+through SQL. `alternatives` measures by name what was not chosen.
 """
 
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import BenchmarkError, loader
-from benchmarks.targets import Verdict
+from benchmarks import BenchmarkError, alternatives, loader
+from benchmarks.targets import MILLION, Verdict
 from local import LocalError
 from local.environment import forget_other_systems
 from local.state import try_lock
@@ -51,7 +51,19 @@ def run_loader(settings: Settings, scratch: Path) -> list[Verdict]:
     return loader.run(settings.row_counts, scratch, output=settings.folder / "loader.json", say=say)
 
 
-PARTS: dict[str, Callable[[Settings, Path], list[Verdict]]] = {"loader": run_loader}
+def run_alternatives(settings: Settings, scratch: Path) -> list[Verdict]:
+    """For one size; it judges nothing."""
+    row_count = MILLION if MILLION in settings.row_counts else settings.row_counts[-1]
+    alternatives.run(row_count, scratch, say=say)
+    return []
+
+
+PARTS: dict[str, Callable[[Settings, Path], list[Verdict]]] = {
+    "loader": run_loader,
+    "alternatives": run_alternatives,
+}
+# What was not chosen is measured when somebody asks for it by name.
+BY_DEFAULT = ("loader",)
 
 
 def exit_status(verdicts: list[Verdict]) -> int:
@@ -63,7 +75,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     bench, rows = environ.get("BENCH") or "", environ.get("ROWS") or ROWS
     faults = []
     if bench and bench not in PARTS:
-        faults.append(f"BENCH is {bench!r}: {', '.join(PARTS)} or nothing, for every part, is allowed")
+        faults.append(f"BENCH is {bench!r}: {', '.join(PARTS)} or nothing, for what has targets, is allowed")
     words = [word.strip().replace("_", "") for word in rows.split(",")]
     # Python takes digits of any script for a number.
     row_counts = sorted({int(word) for word in words if word.isascii() and word.isdecimal()})
@@ -72,7 +84,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if faults:
         raise BenchmarkError("; ".join(faults), 2)
     folder = Path(environ.get("RATES_HOME") or HOME) / "bench"
-    return Settings((bench,) if bench else tuple(PARTS), tuple(row_counts), folder.resolve())
+    return Settings((bench,) if bench else BY_DEFAULT, tuple(row_counts), folder.resolve())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks import alternatives
 from benchmarks.__main__ import only_run
 from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, ORIGINAL, PGLOADER
 from benchmarks.targets import OURS
@@ -118,7 +119,10 @@ def test_nothing_is_left_but_the_results(report: dict[str, Any], home: Path) -> 
         ({"ROWS": "1000,-5"}, "ROWS is '1000,-5'"),
         ({"ROWS": "\u0665"}, "ROWS is '\u0665'"),
         ({"ROWS": "9999999999"}, "ROWS is '9999999999'"),
-        ({"BENCH": "all"}, "BENCH is 'all': loader or nothing, for every part, is allowed"),
+        (
+            {"BENCH": "all"},
+            "BENCH is 'all': loader, alternatives or nothing, for what has targets, is allowed",
+        ),
         ({"BENCH": "all", "ROWS": "x"}, "is allowed; ROWS is 'x'"),
     ],
 )
@@ -148,3 +152,12 @@ def test_what_a_killed_benchmark_left_goes_with_the_next(tmp_path: Path) -> None
     with only_run(tmp_path / "bench") as scratch:
         assert list(scratch.iterdir()) == []
     assert not left.parent.exists()
+
+
+def test_the_alternatives_are_measured_by_name_against_the_floor(home: Path) -> None:
+    run = bench(home, BENCH="alternatives", ROWS=str(ROWS))
+    assert run.returncode == 0, run.stderr
+    for way in alternatives.WAYS:
+        assert any(way.name in line and way.group in line for line in run.stdout.splitlines()), way.name
+    floor = next(line for line in run.stdout.splitlines() if alternatives.WAYS[0].name in line)
+    assert floor.split()[-2] == "1.000"
