@@ -1,7 +1,7 @@
 """Figures of the system, each a ratio to an anchor that is measured beside it in the same run.
 
-`make bench` runs the parts that have targets. A part looks at the system from outside: through its commands and
-through SQL. `alternatives` measures by name what was not chosen.
+`make bench` runs the parts that have targets. A part looks at the system from outside: through its commands
+and through SQL. `alternatives` measures by name what was not chosen.
 """
 
 

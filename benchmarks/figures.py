@@ -26,6 +26,7 @@ class Reading:
 
     idle_s: Sequence[float]
     during_s: Sequence[float]
+    free_core: bool  # whether nothing else ran where the reader did
 
 
 @dataclass

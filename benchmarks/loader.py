@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks import BenchmarkError, databases
 from benchmarks.anchors import ANCHORS, SLOW_ROWS_MAX, Anchor, count_prices
+from benchmarks.cores import free_core
 from benchmarks.databases import Database, checkpoint, fresh_database, scratch_server, wal_position
 from benchmarks.figures import Reading, Run, Size
 from benchmarks.process import Ended, run_process
@@ -111,7 +112,7 @@ def read_beside_load(database: Database, file: Path, totals: dict[LaneDay, Total
     with database.connect() as connection:
         connection.execute("VACUUM ANALYZE")
     checkpoint(database.server)
-    with reader_beside(database) as answers:
+    with free_core(database.server) as core, reader_beside(database, core) as answers:
         idle_from = time.monotonic()
         time.sleep(IDLE_S)
         idle_to = time.monotonic()
@@ -120,6 +121,7 @@ def read_beside_load(database: Database, file: Path, totals: dict[LaneDay, Total
     return Reading(
         idle_s=[seconds for due, seconds in answers if idle_from <= due < idle_to],
         during_s=[seconds for due, seconds in answers if ended.began <= due < ended.ended],
+        free_core=core is not None,
     )
 
 

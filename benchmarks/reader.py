@@ -18,9 +18,11 @@ from contextlib import contextmanager
 from datetime import date
 from random import Random
 
+import psutil
 import psycopg
 
 from benchmarks import BenchmarkError
+from benchmarks.cores import keep_to
 from benchmarks.databases import Database
 from benchmarks.process import ROOT
 from benchmarks.random_prices import DAYS, SEED, Lane, Total, random_lanes
@@ -75,8 +77,8 @@ def stdin_closed_within(seconds: float) -> bool:
 
 
 @contextmanager
-def reader_beside(database: Database) -> Generator[list[Answer]]:
-    """Runs the reader; the list is filled when the context ends."""
+def reader_beside(database: Database, core: int | None) -> Generator[list[Answer]]:
+    """Runs the reader, on a core of its own if there is one; the list is filled when the context ends."""
     answers: list[Answer] = []
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.reader"],
@@ -90,6 +92,11 @@ def reader_beside(database: Database) -> Generator[list[Answer]]:
         try:
             if process.stdout is None or process.stdout.readline() != "ready\n":
                 raise BenchmarkError("the reader could not begin; what it said stands above")
+            if core is not None:
+                with database.connect() as connection:
+                    answering = connection.execute(query("benchmarks", "answering"), [API_ROLE]).fetchall()
+                for pid in (process.pid, *(pid for (pid,) in answering)):
+                    keep_to(psutil.Process(pid), [core])
             yield answers
             output, _ = process.communicate(timeout=STOP_TIMEOUT_S)
             answers += [(due, seconds) for due, seconds in json.loads(output)]

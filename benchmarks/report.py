@@ -26,7 +26,7 @@ HOW = (
     " processes, the others begin on an open connection; executemany inserts into the bare table. The"
     f" reader asks the API's statement for {RANGE_DAYS} days of a random lane beside a load of its own, one"
     f" question each {PERIOD_S / MS:g} ms whether the last was answered or not, and counts from when each"
-    " was due."
+    " was due; it has one core to itself, and the load makes do with the others."
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +12,6 @@ from benchmarks.figures import MB, MS, Size, percentile, ratio
 OURS = "loader load"
 TWENTY_MILLION = 20 * MILLION
 SIGNS: dict[str, Callable[[float, float], bool]] = {"≤": operator.le, "<": operator.lt, "≥": operator.ge}
-# With no more cores than these, a reader's times tell how the machine shares them out.
-CORES_OF_A_LOAD = 2
 # Of fewer, a p99 is one of the last few.
 READER_QUESTIONS_MIN = 1_000
 
@@ -56,19 +53,18 @@ class Target:
         return Verdict(self.what, self.limit, value, " ".join(unit), met, reason)
 
 
-def judge(sizes: Sequence[Size], cores: int | None = None) -> list[Verdict]:
-    """`cores` are this machine's, where nothing else is said."""
-    return [target.judge(sizes) for target in TARGETS] + [judge_reader(sizes, cores or os.cpu_count() or 1)]
+def judge(sizes: Sequence[Size]) -> list[Verdict]:
+    return [*(target.judge(sizes) for target in TARGETS), judge_reader(sizes)]
 
 
-def judge_reader(sizes: Sequence[Size], cores: int) -> Verdict:
+def judge_reader(sizes: Sequence[Size]) -> Verdict:
     """By the largest file, whose load is long enough for many questions."""
     largest = max(sizes, key=lambda size: size.rows)
     idle, during = ([], []) if largest.reading is None else (largest.reading.idle_s, largest.reading.during_s)
     value = ratio(percentile(during, 99), percentile(idle, 99))
     met, reason = None, ""
-    if cores <= CORES_OF_A_LOAD:
-        reason = f"of {cores} cores, none is left for the reader"
+    if largest.reading is not None and not largest.reading.free_core:
+        reason = "no core could be kept free for the reader"
     elif value is None or len(during) < READER_QUESTIONS_MIN:
         reason = f"{len(during):,} questions fell into the load, {READER_QUESTIONS_MIN:,} are needed"
     else:

@@ -8,10 +8,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from benchmarks import BenchmarkError, databases, random_prices
 from benchmarks.anchors import FLOOR, Anchor
+from benchmarks.cores import free_core, server_processes
 from benchmarks.figures import percentile
 from benchmarks.loader import check_load, load, publish_s, run_anchor
 from benchmarks.random_prices import DAYS, LaneDay, Total, random_lanes, totals_of, write_prices
@@ -135,7 +137,7 @@ def test_an_anchor_that_loads_too_little_does_not_pass(server: PostgresServer, f
 
 def test_a_stall_counts_for_every_question_that_falls_into_it(with_ports: databases.Database) -> None:
     connect = with_ports.connect
-    with reader_beside(with_ports) as answers, connect() as connection, connection.transaction():
+    with reader_beside(with_ports, None) as answers, connect() as connection, connection.transaction():
         connection.execute("LOCK TABLE ports IN ACCESS EXCLUSIVE MODE")
         locked = time.monotonic()
         wait_until(lambda: time.monotonic() > locked + LOCK_S)
@@ -145,6 +147,26 @@ def test_a_stall_counts_for_every_question_that_falls_into_it(with_ports: databa
     assert all(due + seconds >= released for due, seconds in stalled)
     median = percentile([seconds for _, seconds in stalled], 50)
     assert median == pytest.approx((released - locked) / 2, abs=0.1)
+
+
+@pytest.mark.needs("root")
+def test_the_reader_has_a_core_that_neither_the_load_nor_the_server_use(
+    with_ports: databases.Database,
+) -> None:
+    """Another process of the server's user could not be told where to run by anybody but root."""
+    cores = psutil.Process().cpu_affinity()
+    with free_core(with_ports.server) as core:
+        if len(cores) == 1:
+            assert core is None
+            return
+        assert core == cores[-1]
+        with reader_beside(with_ports, core):
+            kept = {tuple(process.cpu_affinity()) for process in server_processes(with_ports.server)}
+            kept.add(tuple(psutil.Process().cpu_affinity()))
+            (reader,) = [child for child in psutil.Process().children() if child.cpu_affinity() == [core]]
+            assert "benchmarks.reader" in reader.cmdline()
+        assert kept == {tuple(cores[:-1]), (core,)}
+    assert psutil.Process().cpu_affinity() == cores
 
 
 def test_the_time_of_publishing_is_read_from_the_events_of_a_batch() -> None:

@@ -11,7 +11,6 @@ from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, ORIGINAL, PGLOADER
 from benchmarks.figures import Reading, Run, Size, in_short, percentile
 from benchmarks.targets import OURS, Verdict, judge
 
-CORES = 4
 QUESTIONS = 1_000
 
 
@@ -25,17 +24,17 @@ def good(rows: int) -> Size:
         Run(floor_s * 3.5, rows * 90, floor_s * 3, 200_000_000, 0.004),
         Run(floor_s * 5, rows * 90, floor_s * 4, 210_000_000, 0.009),
     ]
-    size.reading = Reading([0.001] * QUESTIONS, [0.0015] * QUESTIONS)
+    size.reading = Reading([0.001] * QUESTIONS, [0.0015] * QUESTIONS, free_core=True)
     return size
 
 
-def verdict(what: str, *sizes: Size, cores: int = CORES) -> Verdict:
-    (found,) = [each for each in judge(sizes, cores) if what in each.what]
+def verdict(what: str, *sizes: Size) -> Verdict:
+    (found,) = [each for each in judge(sizes) if what in each.what]
     return found
 
 
 def test_every_target_is_met_by_good_figures() -> None:
-    verdicts = judge([good(1_000_000), good(20_000_000)], CORES)
+    verdicts = judge([good(1_000_000), good(20_000_000)])
     assert [each.met for each in verdicts] == [True] * 8
     assert command.exit_status(verdicts) == 0
 
@@ -55,7 +54,7 @@ def test_every_target_is_met_by_good_figures() -> None:
 def test_a_figure_beyond_its_limit_is_missed_and_ends_the_run_with_1(what: str, rows: int, run: Run) -> None:
     sizes = {size: good(size) for size in (1_000_000, 20_000_000)}
     sizes[rows].runs[OURS] = [run]
-    verdicts = judge([*sizes.values()], CORES)
+    verdicts = judge([*sizes.values()])
     assert {each.what: each.met for each in verdicts}[what] is False
     assert command.exit_status(verdicts) == 1
 
@@ -69,7 +68,7 @@ def test_time_is_the_best_of_the_rounds_and_memory_and_publishing_the_worst() ->
 
 
 def test_a_size_that_was_not_run_leaves_its_targets_unjudged() -> None:
-    verdicts = judge([good(50_000)], CORES)
+    verdicts = judge([good(50_000)])
     assert [each.met for each in verdicts[:-1]] == [None] * 7
     assert verdict("1M rows: ÷ floor", good(50_000)).reason == "1,000,000 rows were not run"
     assert verdict("20M rows: rows/s", good(50_000)).reason == "1,000,000 and 20,000,000 rows were not run"
@@ -94,15 +93,17 @@ def test_without_the_event_publishing_is_not_judged() -> None:
 
 def test_a_reader_twice_as_slow_beside_a_load_is_a_miss_where_it_has_a_core() -> None:
     size = good(1_000_000)
-    size.reading = Reading([0.001] * QUESTIONS, [0.001] * (QUESTIONS - 11) + [0.002] * 11)
+    idle, during = [0.001] * QUESTIONS, [0.001] * (QUESTIONS - 11) + [0.002] * 11
+    size.reading = Reading(idle, during, free_core=True)
     assert verdict("reader's p99", size).met is False
-    shown = verdict("reader's p99", size, cores=2)
-    assert (shown.value, shown.met, shown.reason) == (2, None, "of 2 cores, none is left for the reader")
+    size.reading = Reading(idle, during, free_core=False)
+    shown = verdict("reader's p99", size)
+    assert (shown.value, shown.met, shown.reason) == (2, None, "no core could be kept free for the reader")
 
 
 def test_a_reader_with_too_few_questions_is_not_judged() -> None:
     size = good(1_000_000)
-    size.reading = Reading([0.001] * QUESTIONS, [0.005] * (QUESTIONS - 1))
+    size.reading = Reading([0.001] * QUESTIONS, [0.005] * (QUESTIONS - 1), free_core=True)
     assert verdict("reader's p99", size).reason == "999 questions fell into the load, 1,000 are needed"
 
 
