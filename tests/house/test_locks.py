@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 PACKAGE = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[\w.]+)(?: ; .*)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
-PIN = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,]+\])?==(?P<version>[\w.]+)")
+PIN = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,]+\])?==(?P<version>[\w.]+)(?: ; .*)?")
 OWN_EXTRAS = re.compile(r"rates\[(?P<extras>[\w,]+)\]")
 
 
@@ -42,7 +42,7 @@ def pins(extra: str) -> dict[str, str]:
             continue
         match = PIN.fullmatch(requirement)
         assert match, f"{extra}: {requirement} is not pinned to one version"
-        found[match["name"].lower().replace("_", "-")] = match["version"]
+        found[re.sub(r"[._]", "-", match["name"].lower())] = match["version"]
     return found
 
 

@@ -1,0 +1,119 @@
+"""Takes bytes out of gzip and zstd, told by how they begin; `lines` and `parquet` read what comes out.
+
+A file may have several members (gzip) or frames (zstd), one after the other, as `cat` makes them.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from typing import Protocol
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+# A frame without content, of which there are 16 kinds; some tools begin with one.
+ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
+MAGIC_BYTES = 4
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
+BLOCK_BYTES = 256 * 1024
+
+
+class DamagedStream(Exception):
+    """What is compressed does not come out whole; the message says why."""
+
+
+class Stream(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, and none only at the end. Raises DamagedStream."""
+        ...
+
+
+class Decompressor(Protocol):
+    """Of one member or frame; as Python's own have it, but for that of gzip."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class GzipDecompressor:
+    """zlib's, which gives back what it has not read yet, keeping it."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(GZIP_WINDOW)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        content = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+        self.needs_input = not (self.eof or self._zlib.unconsumed_tail or len(content) == max_length)
+        return content
+
+
+DECOMPRESSORS = {"gzip": GzipDecompressor, "zstd": zstd.ZstdDecompressor}
+
+
+def compression_of(head: bytes) -> str | None:
+    """What a file that begins like this is compressed with; MAGIC_BYTES of it are enough."""
+    if head.startswith(GZIP):
+        return "gzip"
+    skippable = head[:1] and head[0] >> 4 == 5 and head[1:4] == ZSTD_SKIPPABLE
+    return "zstd" if head.startswith(ZSTD) or skippable else None
+
+
+class Decompressed:
+    """The content of a compressed stream; never more of it in memory than is asked for, and a little."""
+
+    def __init__(self, stream: Stream, compression: str) -> None:
+        self._stream = stream
+        self._compression = compression
+        self._decompressor: Decompressor = DECOMPRESSORS[compression]()
+
+    def read(self, size: int, /) -> bytes:
+        content = b""
+        while not content:
+            unread = b""
+            if self._decompressor.eof:
+                unread = self._after_the_end()
+                if not unread:
+                    break
+                self._decompressor = DECOMPRESSORS[self._compression]()
+            elif self._decompressor.needs_input:
+                unread = self._stream.read(BLOCK_BYTES)
+                if not unread:
+                    raise DamagedStream(f"the {self._compression} stream ends early")
+            try:
+                content = self._decompressor.decompress(unread, size)
+            except (zlib.error, zstd.ZstdError) as error:
+                raise DamagedStream(f"the {self._compression} stream is damaged: {error}") from error
+        return content
+
+    def _after_the_end(self) -> bytes:
+        """The beginning of the next member, or b"" where there is none."""
+        unread = self._decompressor.unused_data
+        while len(unread) < MAGIC_BYTES and (more := self._stream.read(BLOCK_BYTES)):
+            unread += more
+        if unread and compression_of(unread) != self._compression:
+            raise DamagedStream(f"other bytes follow the end of the {self._compression} stream")
+        return unread
