@@ -18,6 +18,8 @@ COLUMNS = ("orig_code", "dest_code", "day", "price")
 # Enough for a chunk's totals to be far fewer than its rows, and over in a second
 # (docs/decisions/0009-totals-a-lane-and-month.md).
 CHUNK_ROWS = 250_000
+# However long the rows are, so that the memory a chunk takes is bounded.
+CHUNK_BYTES_MAX = 32 * 1024 * 1024
 
 Fault = tuple[str | None, str | None, str]  # column, value, reason
 

@@ -11,13 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
 from loader.chunks import COLUMNS
 from loader.errors import FileRejected, RowError
-from loader.formats.delimited import DelimitedChunk, Layout, bounded_lines, cut
+from loader.formats.delimited import DelimitedChunk, Layout, delimited_chunks
+from loader.formats.lines import LineReader
 from loader.publish import Places, Port, Region
 from loader.sources import InputFile
 
@@ -79,42 +79,41 @@ class Dump:
     def chunks(self, rows_max: int) -> Iterator[DelimitedChunk]:
         """The rows of the prices, as the dump has them: tabs between, no quotes."""
         with self.file.open() as stream:
-            lines = bounded_lines(stream, file=self.name, first_line=1)
-            line_no = 1
+            lines = LineReader(stream, self.name)
             for section in self.sections:
-                for _ in islice(lines, section.first_line - line_no):
+                while lines.line < section.first_line and lines.take(section.first_line - lines.line):
                     pass
-                rows = islice(lines, section.line_count)
                 layout = Layout(section.columns, separator="\t", quoted=False)
-                yield from cut(
-                    rows, file=self.name, first_line=section.first_line, layout=layout, rows_max=rows_max
-                )
-                line_no = section.first_line + section.line_count
+                yield from delimited_chunks(lines, layout, rows_max, rows=section.line_count)
             self.file.refuse_if_changed(stream)
 
     def _read_structure(self) -> None:
         with self.file.open() as stream:
-            numbered = enumerate(bounded_lines(stream, file=self.name, first_line=1), 1)
-            for line_no, line in numbered:
+            lines = LineReader(stream, self.name)
+            while (line_no := lines.line) and (line := lines.take(1)):
                 text = self._decode(line_no, line)
                 if text.startswith("COPY "):
-                    self._read_section(line_no, text, numbered)
+                    self._read_section(line_no, text, lines)
                 elif text.strip() and not text.startswith("--") and not META_COMMAND.fullmatch(text):
-                    self._pass_over(line_no, text, numbered)
+                    self._pass_over(line_no, text, lines)
 
-    def _read_section(self, copy_line: int, text: str, numbered: Iterator[tuple[int, bytes]]) -> None:
+    def _read_section(self, copy_line: int, text: str, lines: LineReader) -> None:
         table, columns = self._known_section(copy_line, text)
-        line_count = 0
-        for line_no, line in numbered:
-            if line.rstrip(b"\r\n") == END_OF_COPY:
-                break
-            line_count += 1
-            if table != "prices":
-                self._read_place(table, columns, line_no, line)
+        if table == "prices":  # all but all of the dump, and nothing in it is needed yet
+            ended = lines.skip_past(END_OF_COPY)
+            self.sections.append(Section(table, columns, copy_line + 1, lines.line - copy_line - 2))
         else:
+            ended = self._read_places(table, columns, lines)
+        if not ended:
             self._refuse(copy_line, f"the dump ends inside the rows of {table}: the line \\. is missing")
-        if table == "prices":
-            self.sections.append(Section(table, columns, copy_line + 1, line_count))
+
+    def _read_places(self, table: str, columns: tuple[str, ...], lines: LineReader) -> bool:
+        """Says whether the section has its end."""
+        while (line_no := lines.line) and (line := lines.take(1)):
+            if line.rstrip(b"\r\n") == END_OF_COPY:
+                return True
+            self._read_place(table, columns, line_no, line)
+        return False
 
     def _known_section(self, line_no: int, text: str) -> tuple[str, tuple[str, ...]]:
         match = COPY.fullmatch(text)
@@ -151,7 +150,7 @@ class Dump:
         else:
             self.places.ports.append(Port(row["code"] or "", row["name"] or "", row["parent_slug"] or ""))
 
-    def _pass_over(self, line_no: int, text: str, numbered: Iterator[tuple[int, bytes]]) -> None:
+    def _pass_over(self, line_no: int, text: str, lines: LineReader) -> None:
         """Reads to the end of a statement that carries no data."""
         if not PASSED_OVER.match(text):
             hint = "; make the dump without --inserts" if text.startswith("INSERT ") else ""
@@ -162,8 +161,8 @@ class Dump:
             self._refuse(line_no, reason)
         quote = open_quote_after(text, None)
         ended = quote is None and text.endswith(";")
-        while not ended and (following := next(numbered, None)):
-            inner = self._decode(*following)
+        while not ended and (following_no := lines.line) and (following := lines.take(1)):
+            inner = self._decode(following_no, following)
             quote = open_quote_after(inner, quote)
             ended = quote is None and inner.endswith(";")
         if ended:

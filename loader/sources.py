@@ -5,7 +5,6 @@ A source says what it is called, what its content hashes to, and gives its chunk
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import stat
@@ -15,13 +14,10 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, NoReturn, Protocol
 
-from loader.chunks import COLUMNS, Chunk
+from loader.chunks import Chunk
 from loader.errors import FileRejected, RowError, UsageError
-from loader.formats.delimited import BYTE_ORDER_MARK, Layout, bounded_lines, cut
-
-# A file of another kind may have thousands of columns, of any length.
-FAULTS_SHOWN = 10
-NAME_CHARS_MAX = 40
+from loader.formats.delimited import csv_chunks
+from loader.formats.lines import LineReader
 
 
 class Source(Protocol):
@@ -96,11 +92,8 @@ class CsvFile:
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
         """Raises FileRejected when the header is not the four columns, or the file changes underway."""
-        name = self.file.name
         with self.file.open() as stream:
-            lines = bounded_lines(stream, file=name, first_line=1)
-            layout = Layout(header_columns(next(lines, b""), name), separator=",", quoted=True)
-            yield from cut(lines, file=name, first_line=2, layout=layout, rows_max=rows_max)
+            yield from csv_chunks(LineReader(stream, self.file.name), rows_max)
             self.file.refuse_if_changed(stream)
 
 
@@ -129,32 +122,6 @@ class Files:
                 yield chunk
         if not chunk_count:
             self.files[-1].reject("no rows: there is nothing below the header")
-
-
-def header_columns(line: bytes, file: str) -> tuple[str, ...]:
-    """The columns that a header line names, from left to right. Raises FileRejected, saying what is off."""
-    try:
-        text = line.removeprefix(BYTE_ORDER_MARK).decode()
-        names = tuple(name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), []))
-        faults = header_faults(names)
-    except UnicodeDecodeError as error:
-        faults = [f"is not UTF-8: {error.reason}"]
-    except csv.Error:  # of a header, there is no other fault it could have
-        faults = ["has a carriage return inside: lines end in LF or CRLF"]
-    if faults:
-        what = f"the header {', '.join(faults)}" if line else "the file is empty"
-        reason = f"{what}; expected {','.join(COLUMNS)} in any order"
-        raise FileRejected(RowError(file, 1, None, None, reason))
-    return names
-
-
-def header_faults(names: tuple[str, ...]) -> list[str]:
-    faults = [f"lacks {name}" for name in COLUMNS if name not in names]
-    faults += [
-        f"has {name[:NAME_CHARS_MAX]!r}, which is not a column" for name in names if name not in COLUMNS
-    ]
-    faults += [f"has {name} twice" for name in COLUMNS if names.count(name) > 1]
-    return faults[:FAULTS_SHOWN]
 
 
 def version_of(status: os.stat_result) -> tuple[int, ...]:

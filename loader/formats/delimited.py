@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
-from itertools import islice
-from typing import IO
 
 import polars as pl
 
 from loader.chunks import COLUMNS, Fault, ReadRow
 from loader.errors import FileRejected, RowError
+from loader.formats.lines import BYTE_ORDER_MARK, LineReader, decode_line, split_lines, text_columns
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A good row has some 30 bytes; a line past this is no row, and without an end it would fill the memory.
-LINE_BYTES_MAX = 64 * 1024
+# Beside the four in a file of rejected rows, which can be sent again once it is mended.
+REJECT_COLUMNS = ("rejected_file", "rejected_line", "rejected_text", "rejected_reason")
 QUOTED = r'^"([^"]*)"$'  # as all but all quoted values are; the slow way knows the rest
+WANTED_FIELD = r'("[^"]*"|[^",]*)'
+IGNORED_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
+# A file of another kind may have thousands of columns, of any length.
+FAULTS_SHOWN = 10
+NAME_CHARS_MAX = 40
 
 
 @dataclass(frozen=True)
@@ -45,52 +47,46 @@ class DelimitedChunk:
         return hashlib.sha256(self.data).digest()
 
     def columns(self) -> pl.DataFrame | None:
-        layout, data = self.layout, self.data
-        if data.startswith(BYTE_ORDER_MARK) or data.count(b"\r") != data.count(b"\r\n"):
-            return None  # Polars would drop a mark in front, and a carriage return where a field ends
-        if not data.endswith(b"\n"):
-            data += b"\n"  # without it, Polars would take one field too many, if that is empty
-        try:
-            text = pl.read_csv(
-                BytesIO(data),
-                has_header=False,
-                separator=layout.separator,
-                quote_char=None,  # with quotes, Polars takes `"1""` for 1, and `"1"0"` too
-                schema=dict.fromkeys(layout.columns, pl.String),
-                encoding="utf8",
-            )
-        except pl.exceptions.PolarsError:
+        layout = self.layout
+        if len(layout.columns) > len(COLUMNS):
+            text = self._columns_among_others()
+        else:
+            text = text_columns(self.data, layout.separator, layout.columns)
+        if text is None:
             return None
-        if text.height != data.count(b"\n"):  # a blank line
-            return None
-        if layout.quoted and b'"' in data:
+        if layout.quoted and b'"' in self.data:
             text = text.select(pl.all().str.replace(QUOTED, "$1"))
             if text.select(pl.any_horizontal(pl.all().str.starts_with('"').any())).item():
                 return None
         return text.select(COLUMNS)
 
+    def _columns_among_others(self) -> pl.DataFrame | None:
+        """Of a file of rejects, whose other columns may hold separators between quotes."""
+        lines = text_columns(self.data, "\0", ("line",))
+        if lines is None:
+            return None
+        wanted = [name for name in self.layout.columns if name in COLUMNS]
+        fields = [WANTED_FIELD if name in COLUMNS else IGNORED_FIELD for name in self.layout.columns]
+        line = pl.col("line").str.extract_groups(f"^{','.join(fields)}$")
+        text = lines.select(line.struct.rename_fields(wanted)).unnest("line")
+        return None if text["day"].has_nulls() else text
+
     def rows(self) -> Iterator[ReadRow]:
         for number, line in enumerate(split_lines(self.data), self.first_line):
-            text = line.decode(errors="backslashreplace")
-            fields, fault = self._read_line(line)
-            named: dict[str, str | None] = (
-                {} if fault else dict(zip(self.layout.columns, fields, strict=True))
+            text, fault = decode_line(line)
+            fields: list[str] = []
+            if fault is None:
+                fields, fault = self._split_fields(text)
+            named = dict(zip(self.layout.columns, fields, strict=True)) if fault is None else {}
+            yield ReadRow(
+                number,
+                {name: named[name] for name in COLUMNS if name in named},
+                fault,
+                line.decode(errors="backslashreplace"),
             )
-            yield ReadRow(number, named, fault, text)
-
-    def _read_line(self, line: bytes) -> tuple[list[str], Fault | None]:
-        """A line's fields, as many as the layout has columns, or what is wrong with it."""
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            reason = f"not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line"
-            return [], (None, None, reason)
-        if "\0" in text:
-            return [], (None, None, f"a NUL byte at position {text.index(chr(0)) + 1} of the line")
-        return self._split_fields(text)
 
     def _split_fields(self, text: str) -> tuple[list[str], Fault | None]:
+        """A line's fields, as many as the layout has columns, or what is wrong with it."""
         columns = self.layout.columns
         if not self.layout.quoted:
             fields = text.split(self.layout.separator)
@@ -111,27 +107,44 @@ class DelimitedChunk:
         return fields, None
 
 
-def split_lines(data: bytes) -> list[bytes]:
-    """Lines without their ends, LF or CRLF."""
-    return [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")]
+def csv_chunks(lines: LineReader, rows_max: int) -> Iterator[DelimitedChunk]:
+    """Of a CSV file, which begins with its header. Raises FileRejected when that is not the four columns."""
+    names = header_columns(lines.take(1), lines.file)
+    yield from delimited_chunks(lines, Layout(names, separator=",", quoted=True), rows_max)
 
 
-def cut(
-    lines: Iterable[bytes], *, file: str, first_line: int, layout: Layout, rows_max: int
+def delimited_chunks(
+    lines: LineReader, layout: Layout, rows_max: int, *, rows: int | None = None
 ) -> Iterator[DelimitedChunk]:
-    """Chunks of `rows_max` lines, the last with what is left."""
-    lines = iter(lines)
-    while data := b"".join(islice(lines, rows_max)):
-        yield DelimitedChunk(file, first_line, layout, data)
-        first_line += rows_max
+    """All the rows to the end, or so many of them, in chunks of `rows_max`, the last with what is left."""
+    line_after = None if rows is None else lines.line + rows
+    first_line = lines.line
+    while data := lines.take(rows_max if line_after is None else min(rows_max, line_after - lines.line)):
+        yield DelimitedChunk(lines.file, first_line, layout, data)
+        first_line = lines.line
 
 
-def bounded_lines(stream: IO[bytes], *, file: str, first_line: int) -> Iterator[bytes]:
-    """The stream's lines with their ends. Raises FileRejected at one longer than LINE_BYTES_MAX."""
-    for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES_MAX + 1), b""), first_line):
-        if len(line) > LINE_BYTES_MAX:
-            reason = (
-                f"the line is longer than {LINE_BYTES_MAX:,} bytes; expected a row of {', '.join(COLUMNS)}"
-            )
-            raise FileRejected(RowError(file, number, None, None, reason))
-        yield line
+def header_columns(line: bytes, file: str) -> tuple[str, ...]:
+    """The columns that a header line names, from left to right. Raises FileRejected, saying what is off."""
+    try:
+        text = line.removeprefix(BYTE_ORDER_MARK).decode()
+        names = tuple(name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), []))
+        faults = header_faults(names)
+    except UnicodeDecodeError as error:
+        faults = [f"is not UTF-8: {error.reason}"]
+    except csv.Error:  # of a header, there is no other fault it could have
+        faults = ["has a carriage return inside: lines end in LF or CRLF"]
+    if faults:
+        what = f"the header {', '.join(faults)}" if line else "the file is empty"
+        reason = f"{what}; expected {','.join(COLUMNS)} in any order"
+        raise FileRejected(RowError(file, 1, None, None, reason))
+    return names
+
+
+def header_faults(names: tuple[str, ...], beside: tuple[str, ...] = REJECT_COLUMNS) -> list[str]:
+    """What is off about names of columns, of which these four are wanted and some others may stand beside."""
+    known = (*COLUMNS, *beside)
+    faults = [f"lacks {name}" for name in COLUMNS if name not in names]
+    faults += [f"has {name[:NAME_CHARS_MAX]!r}, which is not a column" for name in names if name not in known]
+    faults += [f"has {name} twice" for name in known if names.count(name) > 1]
+    return faults[:FAULTS_SHOWN]

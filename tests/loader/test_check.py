@@ -1,8 +1,8 @@
 """The second stage: what the rules accept, what they say of the rest, and that the fast reader obeys them."""
 
-from collections import defaultdict
 from datetime import date
 
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -21,8 +21,9 @@ from loader.check import (
     read_columns,
     read_rows,
 )
-from loader.chunks import COLUMNS, Chunk, Layout
+from loader.chunks import COLUMNS, Chunk, FaultChunk
 from loader.errors import RowError
+from loader.formats.delimited import DelimitedChunk, Layout
 
 QUOTE_REASON = "a quote is not closed on its line, or stands inside a field"
 
@@ -92,8 +93,13 @@ def nasty_data(draw: st.DrawFn) -> bytes:
     return data.rstrip(b"\r\n") if draw(st.booleans()) else data
 
 
-def chunk_of(data: bytes, layout: Layout = CSV, first_line: int = 2) -> Chunk:
-    return Chunk("prices.csv", first_line, layout, data)
+def chunk_of(data: bytes, layout: Layout = CSV, first_line: int = 2) -> DelimitedChunk:
+    return DelimitedChunk("prices.csv", first_line, layout, data)
+
+
+def read_fast(chunk: Chunk) -> pl.DataFrame | None:
+    text = chunk.columns()
+    return None if text is None else read_columns(text, PORTS)
 
 
 @settings(max_examples=1500, deadline=None)
@@ -104,7 +110,7 @@ def chunk_of(data: bytes, layout: Layout = CSV, first_line: int = 2) -> Chunk:
 @example(data=b"CNSGH,CNSGH\r,2021-02-28,1\n", layout=CSV)
 @example(data=b"\xef\xbb\xbfCNSGH,CNSGH,2021-02-28,1\n", layout=CSV)
 def test_the_fast_reader_accepts_only_what_the_rules_accept(data: bytes, layout: Layout) -> None:
-    fast = read_columns(chunk_of(data, layout), PORTS)
+    fast = read_fast(chunk_of(data, layout))
     if fast is not None:
         slow = read_rows(chunk_of(data, layout), PORTS)
         assert slow.errors == []
@@ -115,7 +121,7 @@ def test_the_fast_reader_accepts_only_what_the_rules_accept(data: bytes, layout:
 
 def test_a_byte_order_mark_inside_a_file_belongs_to_the_code_behind_it() -> None:
     chunk = chunk_of(b"\xef\xbb\xbfCNSGH,NLRTM,2021-01-01,1\n")
-    assert read_columns(chunk, PORTS) is None
+    assert read_fast(chunk) is None
     assert [(error.column, error.value) for error in check(chunk, PORTS).errors] == [
         ("orig_code", "\ufeffCNSGH")
     ]
@@ -142,40 +148,17 @@ def test_a_well_formed_file_is_read_as_columns(
 
     assert check(chunk, PORTS).prices.rows() == rows
     # A code that needs its quotes is too rare for the fast reader to bother.
-    assert (read_columns(chunk, PORTS) is None) == any(
-        set(code) & set(',"') for row in rows for code in row[:2]
-    )
+    assert (read_fast(chunk) is None) == any(set(code) & set(',"') for row in rows for code in row[:2])
 
 
 def test_rows_of_a_dump_are_read_as_columns() -> None:
     data = b'a"b\ta,b\t2021-01-31\t7\nCNSGH\t5\t1970-01-01\t2147483647\n'
-    found = read_columns(chunk_of(data, DUMP), PORTS)
+    found = read_fast(chunk_of(data, DUMP))
     assert found is not None
     assert found.rows() == [
         ('a"b', "a,b", date(2021, 1, 31), 7),
         ("CNSGH", "5", date(1970, 1, 1), 2147483647),
     ]
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data())
-def test_the_totals_are_what_adding_up_by_hand_gives(data: st.DataObject) -> None:
-    lane = st.sampled_from(["CNSGH", "NLRTM", "a,b"])
-    day = st.dates(date(2021, 1, 1), date(2021, 1, 3))
-    rows = data.draw(st.lists(st.tuples(lane, lane, day, st.integers(1, PRICE_MAX)), min_size=1, max_size=60))
-    sums: defaultdict[tuple[str, str, date], list[int]] = defaultdict(list)
-    for orig, dest, on, price in rows:
-        sums[orig, dest, on].append(price)
-
-    text = "".join(f"{orig}\t{dest}\t{on}\t{price}\n" for orig, dest, on, price in rows)
-    totals = check(chunk_of(text.encode(), DUMP), PORTS).totals
-
-    assert totals.rows() == [(*key, sum(found), len(found)) for key, found in sorted(sums.items())]
-
-
-def test_a_sum_past_32_bits_is_whole() -> None:
-    checked = check(chunk_of(f"CNSGH,NLRTM,2021-01-01,{PRICE_MAX}\n".encode() * 3), PORTS)
-    assert checked.totals.rows() == [("CNSGH", "NLRTM", date(2021, 1, 1), 3 * PRICE_MAX, 3)]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +231,7 @@ def test_a_batch_may_be_checked_where_no_port_is_known() -> None:
 
 def test_the_fault_of_a_whole_file_is_the_one_error_of_its_chunk() -> None:
     fault = RowError("prices.csv", 9, None, None, "the line is longer than 65,536 bytes")
-    checked = check(Chunk.of_fault(fault), PORTS)
+    checked = check(FaultChunk(fault), PORTS)
     assert (checked.errors, checked.error_count, checked.row_count) == ([fault], 1, 0)
 
 

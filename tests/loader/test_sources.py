@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from loader.check import Ports, check
-from loader.chunks import LINE_BYTES_MAX, Chunk
+from loader.chunks import Chunk, FaultChunk
 from loader.errors import FileRejected, RowError, UsageError
-from loader.sources import FAULTS_SHOWN, Files
+from loader.formats.delimited import FAULTS_SHOWN
+from loader.formats.lines import LINE_BYTES_MAX
+from loader.sources import Files
 from tests.loader.batches import CODES, make_rows, write_csv
 
 PORTS = Ports(set(CODES))
@@ -150,8 +152,8 @@ def test_a_fault_of_a_whole_file_is_the_same_under_another_name_of_the_file(tmp_
     error = rejection_of(write_csv(tmp_path / "prices.csv", []))
     again = RowError("./prices.csv", error.line, error.column, error.value, error.reason)
     other = RowError(error.file, error.line, error.column, error.value, "another reason")
-    assert Chunk.of_fault(error).content_hash == Chunk.of_fault(again).content_hash
-    assert Chunk.of_fault(error).content_hash != Chunk.of_fault(other).content_hash
+    assert FaultChunk(error).content_hash == FaultChunk(again).content_hash
+    assert FaultChunk(error).content_hash != FaultChunk(other).content_hash
 
 
 # --- what is on the disk -----------------------------------------------------------------------------------
