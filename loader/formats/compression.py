@@ -23,15 +23,15 @@ GZIP_WINDOW = 16 + zlib.MAX_WBITS
 BLOCK_BYTES = 256 * 1024
 
 
-class DamagedStream(Exception):
-    """What is compressed does not come out whole; the message says why."""
+class UnreadableStream(Exception):
+    """A stream from which no content, or no more of it, is to be had; the message says why."""
 
 
 class Stream(Protocol):
     """What bytes are read from."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes, and none only at the end. Raises DamagedStream."""
+        """At most `size` bytes, and none only at the end. Raises UnreadableStream."""
         ...
 
 
@@ -102,11 +102,11 @@ class Decompressed:
             elif self._decompressor.needs_input:
                 unread = self._stream.read(BLOCK_BYTES)
                 if not unread:
-                    raise DamagedStream(f"the {self._compression} stream ends early")
+                    raise UnreadableStream(f"the {self._compression} stream ends early")
             try:
                 content = self._decompressor.decompress(unread, size)
             except (zlib.error, zstd.ZstdError) as error:
-                raise DamagedStream(f"the {self._compression} stream is damaged: {error}") from error
+                raise UnreadableStream(f"the {self._compression} stream is damaged: {error}") from error
         return content
 
     def _after_the_end(self) -> bytes:
@@ -115,5 +115,5 @@ class Decompressed:
         while len(unread) < MAGIC_BYTES and (more := self._stream.read(BLOCK_BYTES)):
             unread += more
         if unread and compression_of(unread) != self._compression:
-            raise DamagedStream(f"other bytes follow the end of the {self._compression} stream")
+            raise UnreadableStream(f"other bytes follow the end of the {self._compression} stream")
         return unread

@@ -12,7 +12,7 @@ import polars as pl
 
 from loader.chunks import COLUMNS, Fault, ReadRow
 from loader.errors import FileRejected, RowError
-from loader.formats.lines import BYTE_ORDER_MARK, LineReader, decode_line, split_lines, text_columns
+from loader.formats.lines import LineReader, decode_line, split_lines, text_columns
 
 # Beside the four in a file of rejected rows, which can be sent again once it is mended.
 REJECT_COLUMNS = ("rejected_file", "rejected_line", "rejected_text", "rejected_reason")
@@ -127,7 +127,7 @@ def delimited_chunks(
 def header_columns(line: bytes, file: str) -> tuple[str, ...]:
     """The columns that a header line names, from left to right. Raises FileRejected, saying what is off."""
     try:
-        text = line.removeprefix(BYTE_ORDER_MARK).decode()
+        text = line.decode()
         names = tuple(name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), []))
         faults = header_faults(names)
     except UnicodeDecodeError as error:

@@ -11,12 +11,14 @@ import polars as pl
 
 from loader.chunks import CHUNK_BYTES_MAX, COLUMNS, Fault
 from loader.errors import FileRejected, RowError
-from loader.formats.compression import DamagedStream, Stream
+from loader.formats.compression import Stream, UnreadableStream
 
 BLOCK_BYTES = 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A good row has some 30 bytes; a line past this is no row, and without an end it would fill the memory.
 LINE_BYTES_MAX = 64 * 1024
+# Polars would drop the mark from a first line, and decompress what begins like gzip, zstd or zlib.
+READ_OTHERWISE = (BYTE_ORDER_MARK, b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x^", b"x\x9c", b"x\xda")
 LINE_FEED = 0x0A
 LINE_BYTES_USUAL = 32
 LINES_FOUND_MAX = 64
@@ -72,7 +74,7 @@ class LineReader:
         while self._fault is None:
             try:
                 more = self._stream.read(BLOCK_BYTES)
-            except DamagedStream as damage:
+            except UnreadableStream as damage:
                 self._fault = RowError(self.file, self.line, None, None, str(damage))
                 break
             self._block = self._block[self._end :] + more
@@ -158,8 +160,9 @@ def decode_line(line: bytes) -> tuple[str, Fault | None]:
 
 def text_columns(data: bytes, separator: str, names: tuple[str, ...]) -> pl.DataFrame | None:
     """Lines parted at each separator into strings, or None where a line is not that plain."""
-    if data.startswith(BYTE_ORDER_MARK) or data.count(b"\r") != data.count(b"\r\n") or b"\0" in data:
-        return None  # Polars would drop a mark in front, and a carriage return where a field ends
+    carriage_return_inside = b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
+    if data.startswith(READ_OTHERWISE) or carriage_return_inside or b"\0" in data:
+        return None  # Polars would drop a carriage return where a field ends
     if not data.endswith(b"\n"):
         data += b"\n"  # without it, Polars would take one field too many, if that is empty
     try:
@@ -173,4 +176,5 @@ def text_columns(data: bytes, separator: str, names: tuple[str, ...]) -> pl.Data
         )
     except pl.exceptions.PolarsError:
         return None
-    return text if text.height == data.count(b"\n") else None  # fewer: a blank line
+    missing = text.height != data.count(b"\n") or any(column.has_nulls() for column in text)
+    return None if missing else text  # a blank line; a field that is empty or not there
