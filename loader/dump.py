@@ -11,21 +11,24 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NoReturn
 
 from loader.chunks import COLUMNS
 from loader.errors import FileRejected, RowError
+from loader.formats.compression import Stream, UnreadableStream
+from loader.formats.content import content_of
 from loader.formats.delimited import DelimitedChunk, Layout, delimited_chunks
 from loader.formats.lines import LineReader
+from loader.inputs import Address, find_input
 from loader.publish import Places, Port, Region
-from loader.sources import InputFile
 
 TABLES = {
     "regions": ("slug", "name", "parent_slug"),
     "ports": ("code", "name", "parent_slug"),
     "prices": COLUMNS,
 }
+# How the custom format begins, which pg_restore reads and nobody else.
+ARCHIVE = b"PGDMP"
 NAME = r'(?:"[^"]+"|\w+)'
 COPY = re.compile(rf"COPY (?P<qualified>(?:{NAME}\.)?(?P<table>{NAME})) \((?P<columns>.*)\) FROM stdin;")
 END_OF_COPY = b"\\."
@@ -57,12 +60,13 @@ class Section:
 class Dump:
     """A dump whose structure has been read. Raises FileRejected when made of a file that is not one."""
 
-    path: Path
+    address: Address
     places: Places = field(default_factory=Places)
     sections: list[Section] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.file = InputFile(self.path)
+        self.file = find_input(self.address)
+        self.position = 0
         self._qualified_names: dict[str, str] = {}
         self._read_structure()
         if not (self.places.regions or self.places.ports or any(one.line_count for one in self.sections)):
@@ -73,29 +77,45 @@ class Dump:
     def name(self) -> str:
         return self.file.name
 
+    @property
+    def size(self) -> int:
+        return self.file.size
+
     def content_hash(self) -> bytes:
         return self.file.content_hash()
 
     def chunks(self, rows_max: int) -> Iterator[DelimitedChunk]:
         """The rows of the prices, as the dump has them: tabs between, no quotes."""
-        with self.file.open() as stream:
-            lines = LineReader(stream, self.name)
+        with self.file.open() as stored:
+            lines = self._lines(stored)
             for section in self.sections:
                 while lines.line < section.first_line and lines.take(section.first_line - lines.line):
                     pass
                 layout = Layout(section.columns, separator="\t", quoted=False)
-                yield from delimited_chunks(lines, layout, rows_max, rows=section.line_count)
-            self.file.refuse_if_changed(stream)
+                for chunk in delimited_chunks(lines, layout, rows_max, rows=section.line_count):
+                    self.position = stored.tell()
+                    yield chunk
+            self.file.refuse_if_changed(stored)
 
     def _read_structure(self) -> None:
-        with self.file.open() as stream:
-            lines = LineReader(stream, self.name)
+        with self.file.open() as stored:
+            lines = self._lines(stored)
             while (line_no := lines.line) and (line := lines.take(1)):
                 text = self._decode(line_no, line)
                 if text.startswith("COPY "):
                     self._read_section(line_no, text, lines)
                 elif text.strip() and not text.startswith("--") and not META_COMMAND.fullmatch(text):
                     self._pass_over(line_no, text, lines)
+
+    def _lines(self, stored: Stream) -> LineReader:
+        try:
+            content, _ = content_of(stored)
+            archive = content.peek(len(ARCHIVE)) == ARCHIVE
+        except UnreadableStream as error:
+            self.file.reject(str(error))
+        if archive:
+            self.file.reject("an archive of pg_dump; expected a plain dump (pg_dump --format=plain)")
+        return LineReader(content, self.name)
 
     def _read_section(self, copy_line: int, text: str, lines: LineReader) -> None:
         table, columns = self._known_section(copy_line, text)

@@ -1,23 +1,26 @@
-"""The first stage for CSV files: opens a file, reads its header, cuts the rest into chunks.
+"""The first stage for files: opens each, tells its format, and has that cut it into chunks.
 
 A source says what it is called, what its content hashes to, and gives its chunks; `dump` has the other one.
+`inputs` knows where the bytes come from, `formats` what is in them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from io import BufferedReader
-from pathlib import Path
-from typing import IO, NoReturn, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from io import BufferedIOBase
+from typing import Protocol
 
 from loader.chunks import Chunk
-from loader.errors import FileRejected, RowError, UsageError
+from loader.errors import FileRejected, UsageError
+from loader.formats.compression import UnreadableStream
+from loader.formats.content import content_of, format_of
 from loader.formats.delimited import csv_chunks
 from loader.formats.lines import LineReader
+from loader.formats.ndjson import ndjson_chunks
+from loader.formats.parquet import parquet_chunks
+from loader.inputs import Address, Input, StoredStream, find_input, spool
 
 
 class Source(Protocol):
@@ -28,8 +31,18 @@ class Source(Protocol):
         """As the sender calls it."""
         ...
 
+    @property
+    def size(self) -> int:
+        """In bytes as they are stored."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """How many of these `chunks` has read so far."""
+        ...
+
     def content_hash(self) -> bytes:
-        """SHA-256 of the whole content, 32 bytes."""
+        """SHA-256 of the whole content as it is stored, 32 bytes."""
         ...
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
@@ -37,76 +50,19 @@ class Source(Protocol):
         ...
 
 
-class InputFile:
-    """A file on disk that is read more than once and must be the same each time.
-
-    Raises UsageError, here and in every method, where it cannot be read. What can be read only once, a pipe,
-    is refused.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # As UTF-8 in any case, since it goes into the ledger.
-        self.name = os.fsencode(path).decode(errors="replace")
-        with self._os_errors_named():
-            status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise UsageError(f"{self.name}: not a regular file; save it to one first")
-        self.identity = (status.st_dev, status.st_ino)
-        self._version = version_of(status)
-        with self.open():  # what may not be read is told now
-            pass
-
-    @contextmanager
-    def open(self) -> Generator[BufferedReader]:
-        with self._os_errors_named(), self.path.open("rb") as stream:
-            yield stream
-
-    def content_hash(self) -> bytes:
-        """SHA-256 of the file's bytes."""
-        with self.open() as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
-
-    def refuse_if_changed(self, stream: IO[bytes]) -> None:
-        """Raises FileRejected where what was read last is not what `self` was made of."""
-        if version_of(os.fstat(stream.fileno())) != self._version:
-            self.reject("the file changed while it was being loaded; load it again once it is complete")
-
-    def reject(self, reason: str) -> NoReturn:
-        """Raises FileRejected for the file as a whole."""
-        raise FileRejected(RowError(self.name, 1, None, None, reason))
-
-    @contextmanager
-    def _os_errors_named(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UsageError(f"{self.name}: {error.strerror}") from error
-
-
-class CsvFile:
-    """A CSV file on disk, with a header naming the four columns in any order."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = InputFile(path)
-
-    def chunks(self, rows_max: int) -> Iterator[Chunk]:
-        """Raises FileRejected when the header is not the four columns, or the file changes underway."""
-        with self.file.open() as stream:
-            yield from csv_chunks(LineReader(stream, self.file.name), rows_max)
-            self.file.refuse_if_changed(stream)
-
-
 class Files:
-    """One or several CSV files as one batch, one after the other."""
+    """One or several files as one batch, one after the other, each of whatever format."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        self.csv_files = [CsvFile(path) for path in paths]
-        self.files = [csv_file.file for csv_file in self.csv_files]
-        self.name = ", ".join(file.name for file in self.files)
-        for number, file in enumerate(self.files):
-            if file.identity in [earlier.identity for earlier in self.files[:number]]:
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self.files: list[Input] = []
+        for address in addresses:
+            file = find_input(address)
+            if file.identity in [earlier.identity for earlier in self.files]:
                 raise UsageError(f"{file.name}: the file is named twice; its rows would count twice")
+            self.files.append(file)
+        self.name = ", ".join(file.name for file in self.files)
+        self.size = sum(file.size for file in self.files)
+        self.position = 0
 
     def content_hash(self) -> bytes:
         """Of one file its own, of several the hash of their hashes."""
@@ -114,16 +70,44 @@ class Files:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(b"".join(hashes)).digest()
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
-        """Raises FileRejected as `CsvFile.chunks`, and when there is no row in any of the files."""
-        chunk_count = 0
-        for csv_file in self.csv_files:
-            for chunk in csv_file.chunks(rows_max):
+        """Raises FileRejected where a file cannot be read, or changes underway, and when none has a row."""
+        chunk_count = size_before = 0
+        for file in self.files:
+            for chunk, position in chunks_of(file, rows_max):
                 chunk_count += 1
+                self.position = size_before + position
                 yield chunk
+            size_before += file.size
+        self.position = self.size
         if not chunk_count:
             self.files[-1].reject("no rows: there is nothing below the header")
 
 
-def version_of(status: os.stat_result) -> tuple[int, ...]:
-    """What differs as soon as a file was written to, or another has taken its place."""
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+def chunks_of(file: Input, rows_max: int) -> Iterator[tuple[Chunk, int]]:
+    """A file's chunks, each with how many of the file's bytes are read once it is."""
+    with file.open() as stored:
+        try:
+            yield from read_chunks(file, stored, rows_max)
+        except UnreadableStream as error:
+            file.refuse_if_changed(stored)
+            file.reject(str(error))
+        except FileRejected:
+            file.refuse_if_changed(stored)  # which would explain the fault
+            raise
+        file.refuse_if_changed(stored)
+
+
+def read_chunks(file: Input, stored: StoredStream, rows_max: int) -> Iterator[tuple[Chunk, int]]:
+    content, compressed = content_of(stored)
+    match format_of(content):
+        case "parquet":
+            on_disk = not compressed and isinstance(stored, BufferedIOBase)
+            with nullcontext(stored) if on_disk else spool(content, file.name) as parquet:
+                for chunk, share in parquet_chunks(parquet, file.name, rows_max):
+                    yield chunk, int(file.size * share)
+        case "ndjson":
+            for chunk in ndjson_chunks(LineReader(content, file.name), rows_max):
+                yield chunk, stored.tell()
+        case _:
+            for chunk in csv_chunks(LineReader(content, file.name), rows_max):
+                yield chunk, stored.tell()

@@ -1,0 +1,71 @@
+"""Tells what a file is by how it begins, whatever it is called: how compressed, and of which format."""
+
+from __future__ import annotations
+
+from loader.formats.compression import (
+    MAGIC_BYTES,
+    Decompressed,
+    Stream,
+    UnreadableStream,
+    compression_of,
+)
+from loader.formats.lines import BYTE_ORDER_MARK
+
+HEAD_BYTES = 64 * 1024
+PARQUET = b"PAR1"
+# What is sent by mistake, and would only be told of as a strange header.
+OTHER_KINDS = {
+    b"\xff\xfe": "UTF-16; expected UTF-8",
+    b"\xfe\xff": "UTF-16; expected UTF-8",
+    b"PK\x03\x04": "a ZIP archive or a workbook; expected CSV, NDJSON or Parquet",
+    b"PARE": "an encrypted Parquet file; expected a plain one",
+}
+
+
+class Content:
+    """A stream that can be looked into before it is read."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._head = b""
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, or all there are."""
+        while len(self._head) < size and (more := self._stream.read(size)):
+            self._head += more
+        return self._head[:size]
+
+    def read(self, size: int, /) -> bytes:
+        if not self._head:
+            return self._stream.read(size)
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+
+def content_of(stored: Stream) -> tuple[Content, bool]:
+    """What is in a file once it is decompressed, and whether it had to be. Raises UnreadableStream."""
+    content = Content(stored)
+    compression = compression_of(content.peek(MAGIC_BYTES))
+    if compression is None:
+        return content, False
+    content = Content(Decompressed(content, compression))
+    if compression_of(content.peek(MAGIC_BYTES)):
+        raise UnreadableStream("the file is compressed twice; expected it to be once at most")
+    return content, True
+
+
+def format_of(content: Content) -> str:
+    """parquet, ndjson or csv: that is whatever is nothing else, since its header tells more.
+
+    Raises UnreadableStream for what is known to be none of them.
+    """
+    head = content.peek(HEAD_BYTES)
+    for beginning, kind in OTHER_KINDS.items():
+        if head.startswith(beginning):
+            raise UnreadableStream(f"the file is {kind}")
+    if head.startswith(PARQUET):
+        return "parquet"
+    if head.startswith(BYTE_ORDER_MARK):
+        content.read(len(BYTE_ORDER_MARK))
+    text = head.removeprefix(BYTE_ORDER_MARK).lstrip(b" \t\r\n")
+    return "ndjson" if text.startswith(b"{") else "csv"
