@@ -1,0 +1,235 @@
+"""The rules for files of prices once more, in plain Python: what the loader must make of them, line by line.
+
+Written from the rules' words, slowly and one value after the other; shares no code with the loader.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from io import BytesIO
+from typing import NamedTuple, Protocol
+
+COLUMNS = ["orig_code", "dest_code", "day", "price"]
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LINE_BYTES_MAX = 65_536
+VALUE_CHARS_MAX = 200
+
+Row = tuple[str, str, date, int]
+Fields = dict[str, str | None]  # as they are spelled; None where a value is missing
+
+
+class Fault(NamedTuple):
+    """One thing wrong: where, with which value if there is one, and of which kind."""
+
+    file: str
+    line: int
+    column: str | None
+    value: str | None
+    kind: str
+
+
+@dataclass
+class Reading:
+    """What a batch holds: rows, which go in if there is no fault, and all faults.
+
+    This says of a report exactly how many faults there are, and of each one the file, line, column, value
+    (its first 200 characters) and kind. It does not say how a reason is worded, nor which fault of one line
+    comes first: `in_order` brings both sides into one order.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+class BadLine(Exception):
+    """A line that is no row; its arguments are column, value and kind."""
+
+
+class BadFile(Exception):
+    """A line after which nothing is read; its arguments are its number and the kind."""
+
+
+def read_files(files: dict[str, bytes], codes: set[str]) -> Reading:
+    """Files by their names as one batch; at least one of them must have a row, good or not."""
+    reading = Reading()
+    line_count = 0
+    for name, data in files.items():
+        try:
+            for number, line in csv_lines(data):
+                line_count += 1
+                read_line(name, number, line, codes, reading)
+        except BadFile as bad:
+            number, kind = bad.args
+            reading.faults.append(Fault(name, number, None, None, kind))
+            return reading
+    if not line_count:
+        reading.faults.append(Fault(name, 1, None, None, "no rows"))
+    return reading
+
+
+def csv_lines(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
+    """The rows of a file: a header that names the four columns in any order, and below it a row a line.
+
+    UTF-8, perhaps with a mark in front; lines end in LF or CRLF, the last perhaps in neither; quotes as
+    RFC 4180 has them, but none that goes on in the next line.
+    """
+    header: list[str] = []
+    for number, line in enumerate(BytesIO(data.removeprefix(BYTE_ORDER_MARK)), 1):
+        if len(line) > LINE_BYTES_MAX:
+            raise BadFile(number, "too long")
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 1:
+            header = names_in(text)
+            continue
+        try:
+            yield number, fields_in(text, header)
+        except BadLine as bad:
+            yield number, bad
+    if not header:
+        raise BadFile(1, "header")
+
+
+def names_in(line: bytes) -> list[str]:
+    """The columns that a header names, the four, each once, and no other."""
+    try:
+        names = [name.strip() for name in next(csv.reader([line.decode()]), [])]
+    except (UnicodeDecodeError, csv.Error):
+        names = []
+    if sorted(names) != sorted(COLUMNS):
+        raise BadFile(1, "header")
+    return names
+
+
+def fields_in(line: bytes, header: list[str]) -> Fields:
+    """A line's values by their columns. Raises BadLine."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise BadLine(None, None, "not UTF-8") from None
+    if "\0" in text:
+        raise BadLine(None, None, "NUL")
+    if text == "":
+        raise BadLine(None, None, "blank")
+    try:
+        values = next(csv.reader([text], strict=True), [])
+    except csv.Error:
+        raise BadLine(None, None, "carriage return" if "\r" in text else "quote") from None
+    if text.endswith("\r"):  # which Python takes for a line's end
+        raise BadLine(None, None, "carriage return")
+    if len(values) < len(header):
+        raise BadLine(header[len(values)], None, "missing")
+    if len(values) > len(header):
+        raise BadLine(None, values[len(header)], "too many columns")
+    return dict(zip(header, values, strict=True))
+
+
+def read_line(name: str, number: int, line: Fields | BadLine, codes: set[str], reading: Reading) -> None:
+    """Adds a line's row, or what is wrong with it."""
+    if isinstance(line, BadLine):
+        wrong = [line.args]
+    else:
+        wrong = [
+            (column, line[column], "missing" if line[column] is None else KIND_OF_COLUMN[column])
+            for column in COLUMNS
+            if not is_good(column, line[column], codes)
+        ]
+        if not wrong:
+            orig_code, dest_code, day, price = (str(line[column]) for column in COLUMNS)
+            reading.rows.append((orig_code, dest_code, date.fromisoformat(day), int(price)))
+    for column, value, kind in wrong:
+        reading.faults.append(Fault(name, number, column, value and value[:VALUE_CHARS_MAX], kind))
+
+
+KIND_OF_COLUMN = {"orig_code": "port", "dest_code": "port", "day": "day", "price": "price"}
+
+
+def is_good(column: str, value: str | None, codes: set[str]) -> bool:
+    if value is None:
+        return False
+    match column:
+        case "day":
+            return is_day(value)
+        case "price":
+            return is_price(value)
+        case _:
+            return value in codes
+
+
+def is_day(text: str) -> bool:
+    """YYYY-MM-DD, from 1970 to 2099, in the digits of ASCII, and a day that the calendar has."""
+    parts = text.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(is_digits(part) for part in parts):
+        return False
+    try:
+        return 1970 <= date(*(int(part) for part in parts)).year <= 2099
+    except ValueError:
+        return False
+
+
+def is_price(text: str) -> bool:
+    """A whole number of USD from 1 to 2,147,483,647, in nothing but digits, with no zero in front."""
+    plain = is_digits(text) and not text.startswith("0") and len(text) <= 10
+    return plain and int(text) <= 2_147_483_647
+
+
+def is_digits(text: str) -> bool:
+    return text != "" and set(text) <= set("0123456789")
+
+
+# --- what the loader told ----------------------------------------------------------------------------------
+
+# The kind of each of its reasons, known by words that stand in no other.
+KINDS = {
+    "no such port": "port",
+    "expected a day as YYYY-MM-DD": "day",
+    "expected a whole number of USD": "price",
+    "missing: ": "missing",
+    "columns, expected 4": "too many columns",
+    "the line is blank": "blank",
+    "not UTF-8: byte": "not UTF-8",
+    "a NUL byte": "NUL",
+    "a carriage return inside the line": "carriage return",
+    "a quote is not closed": "quote",
+    "the header ": "header",
+    "the file is empty": "header",
+    "no rows: ": "no rows",
+    "the line is longer than": "too long",
+}
+
+
+class Told(Protocol):
+    """A fault as the loader tells it."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> str | None: ...
+    @property
+    def value(self) -> str | None: ...
+    @property
+    def reason(self) -> str: ...
+
+
+def faults_told(errors: Iterable[Told]) -> list[Fault]:
+    """As the model has them, to be compared."""
+    return [Fault(told.file, told.line, told.column, told.value, kind_of(told.reason)) for told in errors]
+
+
+def kind_of(reason: str) -> str:
+    kinds = {kind for words, kind in KINDS.items() if words in reason}
+    assert len(kinds) == 1, f"{reason!r} is of the kinds {kinds}"
+    return kinds.pop()
+
+
+def in_order(faults: Iterable[Fault]) -> list[Fault]:
+    """By file and line, as they come, and within a line by column."""
+    files: dict[str, int] = {}
+    faults = list(faults)
+    for fault in faults:
+        files.setdefault(fault.file, len(files))
+    return sorted(faults, key=lambda fault: (files[fault.file], fault.line, str(fault.column)))
