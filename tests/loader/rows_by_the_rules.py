@@ -6,13 +6,18 @@ Written from the rules' words, slowly and one value after the other; shares no c
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from io import BytesIO
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 COLUMNS = ["orig_code", "dest_code", "day", "price"]
+# What the loader puts beside the four where it writes rejected rows down, so that they can come again.
+OF_REJECTS = ["rejected_file", "rejected_line", "rejected_text", "rejected_reason"]
+# How files begin that nobody means to send.
+OTHERS = (b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04", b"PARE")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_BYTES_MAX = 65_536
 VALUE_CHARS_MAX = 200
@@ -53,12 +58,12 @@ class BadFile(Exception):
 
 
 def read_files(files: dict[str, bytes], codes: set[str]) -> Reading:
-    """Files by their names as one batch; at least one of them must have a row, good or not."""
+    """CSV and NDJSON files by their names as one batch; one of them at least must have a row, good or not."""
     reading = Reading()
     line_count = 0
     for name, data in files.items():
         try:
-            for number, line in csv_lines(data):
+            for number, line in lines_of(data):
                 line_count += 1
                 read_line(name, number, line, codes, reading)
         except BadFile as bad:
@@ -70,47 +75,55 @@ def read_files(files: dict[str, bytes], codes: set[str]) -> Reading:
     return reading
 
 
-def csv_lines(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
-    """The rows of a file: a header that names the four columns in any order, and below it a row a line.
+def lines_of(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
+    """The rows of a file, by the numbers of their lines.
 
-    UTF-8, perhaps with a mark in front; lines end in LF or CRLF, the last perhaps in neither; quotes as
-    RFC 4180 has them, but none that goes on in the next line.
+    UTF-8, perhaps with a mark in front; lines end in LF or CRLF, the last perhaps in neither. What begins
+    with a brace is NDJSON, all else CSV.
     """
-    header: list[str] = []
-    for number, line in enumerate(BytesIO(data.removeprefix(BYTE_ORDER_MARK)), 1):
+    if data.startswith(OTHERS):
+        raise BadFile(1, "other kind")
+    data = data.removeprefix(BYTE_ORDER_MARK)
+    header = None if data.lstrip(b" \t\r\n").startswith(b"{") else []
+    for number, line in enumerate(BytesIO(data), 1):
         if len(line) > LINE_BYTES_MAX:
             raise BadFile(number, "too long")
-        text = line.removesuffix(b"\n").removesuffix(b"\r")
-        if number == 1:
-            header = names_in(text)
+        whole = line.removesuffix(b"\n").removesuffix(b"\r")
+        if header == []:
+            header = names_in(whole)
             continue
         try:
-            yield number, fields_in(text, header)
+            text = text_of(whole)
+            yield number, members_in(text) if header is None else values_in(text, header)
         except BadLine as bad:
             yield number, bad
-    if not header:
+    if header == []:
         raise BadFile(1, "header")
 
 
-def names_in(line: bytes) -> list[str]:
-    """The columns that a header names, the four, each once, and no other."""
-    try:
-        names = [name.strip() for name in next(csv.reader([line.decode()]), [])]
-    except (UnicodeDecodeError, csv.Error):
-        names = []
-    if sorted(names) != sorted(COLUMNS):
-        raise BadFile(1, "header")
-    return names
-
-
-def fields_in(line: bytes, header: list[str]) -> Fields:
-    """A line's values by their columns. Raises BadLine."""
+def text_of(line: bytes) -> str:
     try:
         text = line.decode()
     except UnicodeDecodeError:
         raise BadLine(None, None, "not UTF-8") from None
     if "\0" in text:
         raise BadLine(None, None, "NUL")
+    return text
+
+
+def names_in(line: bytes) -> list[str]:
+    """The columns that a header names: the four and perhaps those of rejects, each once, in any order."""
+    try:
+        names = [name.strip() for name in next(csv.reader([line.decode()]), [])]
+    except (UnicodeDecodeError, csv.Error):
+        names = []
+    if not set(COLUMNS) <= set(names) <= {*COLUMNS, *OF_REJECTS} or len(names) > len(set(names)):
+        raise BadFile(1, "header")
+    return names
+
+
+def values_in(text: str, header: list[str]) -> Fields:
+    """A line of CSV, with quotes as RFC 4180 has them, but none that goes on in the next line."""
     if text == "":
         raise BadLine(None, None, "blank")
     try:
@@ -124,6 +137,57 @@ def fields_in(line: bytes, header: list[str]) -> Fields:
     if len(values) > len(header):
         raise BadLine(None, values[len(header)], "too many columns")
     return dict(zip(header, values, strict=True))
+
+
+class Members(list[tuple[str, Any]]):
+    """A JSON object as it stands."""
+
+
+class Number(str):
+    """As it is spelled."""
+
+    __slots__ = ()
+
+
+def members_in(text: str) -> Fields:
+    """A line of NDJSON: an object with the four keys; null, or no key, is a missing value."""
+    if text.strip() == "":
+        raise BadLine(None, None, "blank")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=Members, parse_int=Number, parse_float=Number, parse_constant=refuse
+        )
+    except (ValueError, RecursionError):
+        raise BadLine(None, None, "not JSON") from None
+    if not isinstance(value, Members):
+        raise BadLine(None, None, "no object")
+    fields: Fields = {}
+    for name, member in value:
+        if name not in COLUMNS:
+            raise BadLine(None, None, "no column")
+        if name in fields:
+            raise BadLine(name, None, "twice")
+        fields[name] = spelling_of(name, member)
+    return dict.fromkeys(COLUMNS) | fields
+
+
+def refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+def spelling_of(name: str, value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            return str(value).lower()
+        case str():
+            if "\0" in value:
+                raise BadLine(name, None, "NUL")
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise BadLine(name, None, "no character")
+            return value
+    raise BadLine(name, None, "no value")
 
 
 def read_line(name: str, number: int, line: Fields | BadLine, codes: set[str], reading: Reading) -> None:
@@ -181,22 +245,29 @@ def is_digits(text: str) -> bool:
 
 # --- what the loader told ----------------------------------------------------------------------------------
 
-# The kind of each of its reasons, known by words that stand in no other.
+# The kind of each of its reasons: of the first words that stand in it.
 KINDS = {
+    "the header ": "header",
+    "the file is empty": "header",
+    "the file is ": "other kind",
+    "no rows: ": "no rows",
+    "the line is longer than": "too long",
+    "the line is blank": "blank",
+    "which is not a column": "no column",
+    "there twice": "twice",
+    "not JSON": "not JSON",
+    "expected an object": "no object",
+    "expected a value": "no value",
     "no such port": "port",
     "expected a day as YYYY-MM-DD": "day",
     "expected a whole number of USD": "price",
     "missing: ": "missing",
-    "columns, expected 4": "too many columns",
-    "the line is blank": "blank",
+    "columns, expected": "too many columns",
     "not UTF-8: byte": "not UTF-8",
-    "a NUL byte": "NUL",
+    "a NUL ": "NUL",
+    "which is no character": "no character",
     "a carriage return inside the line": "carriage return",
     "a quote is not closed": "quote",
-    "the header ": "header",
-    "the file is empty": "header",
-    "no rows: ": "no rows",
-    "the line is longer than": "too long",
 }
 
 
@@ -221,9 +292,7 @@ def faults_told(errors: Iterable[Told]) -> list[Fault]:
 
 
 def kind_of(reason: str) -> str:
-    kinds = {kind for words, kind in KINDS.items() if words in reason}
-    assert len(kinds) == 1, f"{reason!r} is of the kinds {kinds}"
-    return kinds.pop()
+    return next(kind for words, kind in KINDS.items() if words in reason)
 
 
 def in_order(faults: Iterable[Fault]) -> list[Fault]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -20,17 +23,22 @@ from tests.loader.batches import CODES, DIFFERENCES, add_places
 from tests.loader.rows_by_the_rules import (
     BYTE_ORDER_MARK,
     COLUMNS,
-    Reading,
+    Row,
     faults_told,
     in_order,
     read_files,
 )
 from tests.postgres import Database, clone
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 KNOWN = {*CODES}
 BAD_VALUES = {
     "orig_code": [
-        "", "cnsgh", "CNSGH ", " CNSGH", "XXXXX", "5", "Gävle", "\ufeffCNSGH", "\u2028", "a,b", 'a"b', "'CNSGH'",
+        "", "cnsgh", "CNSGH ", " CNSGH", "XXXXX", "5", "Gävle", "\ufeffCNSGH", "\u2028", "a,b", 'a"b',
     ],
     "dest_code": ["", "nlrtm", "NLRTM\t", "YYYYY", "NULL", "\\N", "\x85", "ÅÄÖ", "x" * 300],
     "day": [
@@ -52,8 +60,16 @@ GOOD_VALUES = {
 }
 # What a line is spoilt with, at any place.
 SPOILS = [
-    b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\r", b'"', b'""', b",", b" ", b"\t", b";", b"\n", b"\r\n",
+    b"\r", b"\r", b"\r", b"\r", b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80",
+    b'"', b'""', b",", b" ", b"\t", b";", b"\n", b"\r\n",
     b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xc2\x85", b"\x1a", b"\\", b"'",
+]  # fmt: skip
+
+
+# Values of JSON that no string of BAD_VALUES spells.
+BAD_JSON = [
+    "null", "true", "false", "NaN", "-Infinity", "{}", "[]", "[7]", '{"a": 7}', "1.0", "1e3", "-1", "-0", "0",
+    "01", "1E400", r'"\u0000"', r'"\ud800"', r'"\ud83d\ude00"', "7x", "", "9" * 300, "[" * 300 + "]" * 300,
 ]  # fmt: skip
 
 
@@ -62,59 +78,85 @@ def quoted(text: str) -> str:
 
 
 @st.composite
-def lines(draw: st.DrawFn, header: list[str], fault: str | None) -> bytes:
-    """A line of good values, with none, some or all of them bad, or the line itself spoilt."""
-    values = [draw(GOOD_VALUES[name]) for name in header]
-    if fault == "values":
-        for number in draw(st.sets(st.integers(0, 3), min_size=1)):
-            values[number] = draw(st.sampled_from(BAD_VALUES[header[number]]))
-    elif fault == "count":
+def csv_lines(draw: st.DrawFn, columns: list[str], fault: str | None) -> bytes:
+    """Values as they are, with or without quotes; more or fewer of them where that is the fault."""
+    values = draw_values(draw, columns, fault)
+    if fault == "count":
         values = draw(st.sampled_from([values[:3], values[:1], [], [*values, ""], [*values, "7", "8"]]))
     quotes = [draw(st.booleans()) or bool({*value} & {",", '"'}) for value in values]
-    text = ",".join(quoted(value) if quote else value for value, quote in zip(values, quotes, strict=True))
-    line = text.encode()
-    if fault == "bytes":
-        at = draw(st.integers(0, len(line)))
-        line = line[:at] + draw(st.sampled_from(SPOILS)) + line[at + draw(st.integers(0, 1)) :]
-    return line
+    fields = [quoted(value) if quote else value for value, quote in zip(values, quotes, strict=True)]
+    return ",".join(fields).encode()
 
 
 @st.composite
-def headers(draw: st.DrawFn, good: bool) -> tuple[list[str], bytes]:
-    """An order of the columns, and a line that names them, or does not quite."""
-    header = draw(st.permutations(COLUMNS))
-    names = [quoted(name) if draw(st.booleans()) else name for name in header]
-    text = draw(st.sampled_from([",", ",", " , "])).join(names).replace('" ', '"').replace(' "', '"')
-    if not good:
-        bad = [
-            text[1:],
-            text + ",x",
-            text + "," + header[0],
-            "",
-            text.upper(),
-            text.replace(",", ";"),
-            "\0",
-            "a\rb",
-        ]
-        text = draw(st.sampled_from(bad))
-    return header, text.encode()
+def ndjson_lines(draw: st.DrawFn, columns: list[str], fault: str | None) -> bytes:
+    """An object of strings, the price perhaps a number; with other keys or values as a fault."""
+    ascii_only, as_number = draw(st.booleans()), draw(st.booleans())
+    members = []
+    for name, value in zip(columns, draw_values(draw, columns, fault), strict=True):
+        plain = as_number and name == "price" and '"' not in value
+        members.append((name, value if plain else json.dumps(value, ensure_ascii=ascii_only)))
+    if fault == "count":
+        more = [("x", "7"), ("price", "7"), ("Day", '"2021-01-01"'), ("price", "null")]
+        members = draw(st.sampled_from([members[:3], [], *([*members, one] for one in more)]))
+    elif fault == "json":
+        at = draw(st.integers(0, 3))
+        members[at] = (members[at][0], draw(st.sampled_from(BAD_JSON)))
+    space = draw(st.sampled_from(["", "", " ", "\t"]))
+    text = ",".join(f'{space}"{name}":{space}{value}' for name, value in members)
+    return f"{{{text}{space}}}".encode()
+
+
+def draw_values(draw: st.DrawFn, columns: list[str], fault: str | None) -> list[str]:
+    """Good values, but for some or all of them where values are the fault."""
+    values = [draw(GOOD_VALUES[name]) for name in columns]
+    if fault == "values":
+        for number in draw(st.sets(st.integers(0, 3), min_size=1)):
+            values[number] = draw(st.sampled_from(BAD_VALUES[columns[number]]))
+    return values
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, line: bytes) -> bytes:
+    at = draw(st.integers(0, len(line)))
+    return line[:at] + draw(st.sampled_from(SPOILS)) + line[at + draw(st.integers(0, 1)) :]
+
+
+@st.composite
+def headers(draw: st.DrawFn, columns: list[str], good: bool) -> bytes:
+    """A line that names the columns, or not quite."""
+    names = [quoted(name) if draw(st.booleans()) else name for name in columns]
+    text = ",".join(names)
+    if good:
+        return draw(st.sampled_from([text, text, ", ".join(columns)])).encode()
+    bad = [
+        text[1:],
+        text + ",x",
+        text + "," + columns[0],
+        "",
+        text.upper(),
+        text.replace(",", ";"),
+        "\0",
+        "a\rb",
+    ]
+    return draw(st.sampled_from(bad)).encode()
 
 
 @st.composite
 def files(draw: st.DrawFn) -> bytes:
-    """A CSV file; half of them have nothing wrong, most others a line or two."""
-    clean = draw(st.booleans())
-    header, first = draw(headers(good=clean or draw(st.integers(0, 9)) > 0))
-    faults = st.just(None) if clean else st.sampled_from([None, None, "values", "values", "count", "bytes"])
-    rows = draw(
-        st.lists(
-            faults.flatmap(lambda fault: lines(header, fault)), min_size=0 if not clean else 1, max_size=12
-        )
-    )
+    """A file of either format; half of them have nothing wrong, most others a line or two."""
+    clean, is_csv = draw(st.booleans()), draw(st.booleans())
+    columns = draw(st.permutations(COLUMNS))
+    rows = [] if not is_csv else [draw(headers(columns, good=clean or draw(st.integers(0, 9)) > 0))]
+    kinds = ["values", "values", "count", "json", "spoilt"]
+    for _ in range(draw(st.integers(1 if clean else 0, 12))):
+        fault = None if clean or draw(st.booleans()) else draw(st.sampled_from(kinds))
+        line = draw((csv_lines if is_csv else ndjson_lines)(columns, fault))
+        rows.append(draw(spoilt(line)) if fault == "spoilt" else line)
     end = draw(st.sampled_from([b"\n", b"\r\n"]))
-    data = end.join([first, *rows])
-    data += draw(st.sampled_from([end, b"" if clean else end + end, b""]))
-    return draw(st.sampled_from([b"", b"", BYTE_ORDER_MARK])) + data
+    data = end.join(rows) + draw(st.sampled_from([end, b"", b"" if clean else end + end]))
+    data = draw(st.sampled_from([b"", b"", BYTE_ORDER_MARK])) + data
+    return draw(st.sampled_from([lambda plain: plain, gzip.compress, zstd.compress]))(data)
 
 
 @pytest.fixture(scope="module")
@@ -136,40 +178,66 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write(folder: Path, contents: list[bytes]) -> dict[str, bytes]:
     """The files by their names."""
-    named = {str(folder / f"{number}.csv"): data for number, data in enumerate(contents)}
+    named = {str(folder / str(number)): data for number, data in enumerate(contents)}
     for name, data in named.items():
         Path(name).write_bytes(data)
     return named
 
 
+def contents_of(named: dict[str, bytes]) -> dict[str, bytes]:
+    """What is in the files once it is decompressed."""
+    decompress = {b"\x1f\x8b": gzip.decompress, b"\x28\xb5": zstd.decompress}
+    return {name: decompress.get(data[:2], bytes)(data) for name, data in named.items()}
+
+
 batches = st.lists(files(), min_size=1, max_size=2)
 
 
-@settings(max_examples=600, deadline=None)
-@given(contents=batches, chunk_rows=st.integers(1, 6))
-#@example(contents=[b"orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-01,1\r\r\n"], chunk_rows=1)
-def test_chunks_hold_the_rows_and_faults_that_the_rules_find(
-    contents: list[bytes], chunk_rows: int, folder: Path
-) -> None:
-    named = write(folder, contents)
+def assert_chunks_are_by_the_rules(named: dict[str, bytes], chunk_rows: int) -> None:
     ports = Ports(KNOWN)
-    found, errors, error_count = Reading(), list[RowError](), 0
+    rows: list[Row] = []
+    errors: list[RowError] = []
+    error_count = 0
     try:
         for chunk in Files([Path(name) for name in named]).chunks(chunk_rows):
             checked = check(chunk, ports)
-            found.rows += checked.prices.rows()
+            rows += checked.prices.rows()
             errors += checked.errors
             error_count += checked.error_count
     except FileRejected as rejected:
         errors.append(rejected.error)
         error_count += 1
-
-    expected = read_files(named, KNOWN)
-
+    expected = read_files(contents_of(named), KNOWN)
     assert in_order(faults_told(errors)) == in_order(expected.faults)
     assert error_count == len(expected.faults)
     if not expected.faults:
-        assert found.rows == expected.rows
+        assert rows == expected.rows
+
+
+@settings(max_examples=400, deadline=None)
+@given(contents=batches, chunk_rows=st.integers(1, 6))
+@example(contents=[b"orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-01,1\r\r\n"], chunk_rows=1)
+def test_chunks_hold_the_rows_and_faults_that_the_rules_find(
+    contents: list[bytes], chunk_rows: int, folder: Path
+) -> None:
+    assert_chunks_are_by_the_rules(write(folder, contents), chunk_rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    before=st.lists(csv_lines(COLUMNS, "values") | csv_lines(COLUMNS, None), max_size=5),
+    length=st.sampled_from([100, 65_535, 65_536, 65_537, 200_000]),
+    after=st.lists(csv_lines(COLUMNS, "values"), max_size=2),
+    chunk_rows=st.integers(1, 6),
+)
+@example(before=[b"CNSGH,NLRTM,2021-01-01,0"], length=65_537, after=[], chunk_rows=2)
+def test_a_line_too_long_for_a_row_is_told_after_the_faults_before_it_and_nothing_after(
+    before: list[bytes], length: int, after: list[bytes], chunk_rows: int, folder: Path
+) -> None:
+    """`length` is in bytes and with the line's end, where it has one."""
+    row = b"CNSGH,NLRTM,2021-01-01,"
+    data = b"\n".join([",".join(COLUMNS).encode(), *before, row.ljust(length - 1, b"7"), *after])
+    assert_chunks_are_by_the_rules(write(folder, [data]), chunk_rows)
 
 
 @settings(max_examples=60, deadline=None)
@@ -182,7 +250,7 @@ def test_a_load_publishes_the_rows_or_tells_the_faults_that_the_rules_find(
 
     result = load(source, Options(str(uuid4()), workers, chunk_rows, dry_run))
 
-    expected = read_files(named, KNOWN)
+    expected = read_files(contents_of(named), KNOWN)
     good = "valid" if dry_run else "published"
     assert result.state == ("rejected" if expected.faults else good)
     assert in_order(faults_told(result.errors)) == in_order(expected.faults)
