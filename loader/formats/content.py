@@ -28,22 +28,29 @@ class Content:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._head = b""
+        self._damage: UnreadableStream | None = None
 
     def peek(self, size: int) -> bytes:
-        """The next `size` bytes, or all there are."""
-        while len(self._head) < size and (more := self._stream.read(size)):
-            self._head += more
+        """The next `size` bytes, or all there are; of damage behind them, only reading tells."""
+        try:
+            while len(self._head) < size and not self._damage and (more := self._stream.read(size)):
+                self._head += more
+        except UnreadableStream as damage:
+            self._damage = damage
         return self._head[:size]
 
     def read(self, size: int, /) -> bytes:
         if not self._head:
+            if self._damage:
+                raise self._damage
             return self._stream.read(size)
         data, self._head = self._head[:size], self._head[size:]
         return data
 
 
 def content_of(stored: Stream) -> tuple[Content, bool]:
-    """What is in a file once it is decompressed, and whether it had to be. Raises UnreadableStream."""
+    """What is in a file once it is decompressed, and whether it had to be. Raises UnreadableStream where that
+    is compressed again: a few such layers could be of any size."""
     content = Content(stored)
     compression = compression_of(content.peek(MAGIC_BYTES))
     if compression is None:

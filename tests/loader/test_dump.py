@@ -1,11 +1,15 @@
 """The first stage for dumps: what of it is read, what is passed over, what is refused by name and line."""
 
+import gzip
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from loader.dump import Dump, unescape
 from loader.errors import FileRejected, RowError, UsageError
+from loader.formats.compression import zstd
 from loader.publish import Port, Region
 from tests.loader.dumps import HEAD, PORTS, PRICES, REGIONS, TAIL, dump_text, section, write_dump
 
@@ -250,6 +254,45 @@ def test_a_dump_that_changes_while_it_is_read_is_rejected(path: Path) -> None:
         stream.write("-- more\n")
     with pytest.raises(FileRejected, match="the file changed while it was being loaded"):
         list(chunks)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+def test_a_dump_may_be_compressed(compress: Callable[[bytes], bytes], path: Path) -> None:
+    stored = compress(dump_text().encode())
+    path.write_bytes(stored)
+    dump = Dump(path)
+    assert dump.places.ports == EXPECTED_PORTS
+    assert len(price_lines(dump)) == len(PRICES)
+    assert dump.content_hash() == sha256(stored).digest()
+    assert dump.position == dump.size == len(stored)
+
+
+def test_a_compressed_dump_that_ends_early_is_told_by_line(path: Path) -> None:
+    text = dump_text()
+    at = text.index("CNSGH", text.index("COPY public.prices"))
+    path.write_bytes(gzip.compress(text[:at].encode()) + gzip.compress(text[at:].encode())[:12])
+    with pytest.raises(FileRejected) as rejected:
+        Dump(path)
+    assert rejected.value.error.line == text[:at].count("\n") + 1
+    assert rejected.value.error.reason == "the gzip stream ends early"
+
+
+def test_an_archive_of_pg_dump_is_refused_with_what_to_do(path: Path) -> None:
+    path.write_bytes(b"PGDMP\x01\x10\x00")
+    with pytest.raises(FileRejected, match=r"an archive of pg_dump; expected a plain dump \(pg_dump --"):
+        Dump(path)
+
+
+def test_many_prices_are_passed_over_to_their_end_and_cut_from_their_first_line(path: Path) -> None:
+    rows = [(r"\.", r"x\.", "2021-01-01", f"{number}\\.") for number in range(50_000)]
+    dump = read(path, dump_text(prices=rows) + section("prices", PRICES))
+    assert [one.line_count for one in dump.sections] == [50_000, 2]
+    chunks = list(dump.chunks(20_000))
+    assert [len(chunk.data.splitlines()) for chunk in chunks] == [20_000, 20_000, 10_000, 2]
+    first = line_of(path.read_text(), "COPY public.prices") + 1
+    assert [chunk.first_line for chunk in chunks[:3]] == [first, first + 20_000, first + 40_000]
+    assert chunks[3].first_line == dump.sections[1].first_line
+    assert dump.position <= dump.size
 
 
 def test_a_dump_that_is_not_there_is_named(path: Path) -> None:

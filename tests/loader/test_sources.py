@@ -1,18 +1,25 @@
-"""The first stage for CSV files: which are read, which are refused and why, and how they are cut."""
+"""The first stage for files: what is told of them by content, which are refused and why, how they are cut."""
 
+import gzip
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
+import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loader.check import Ports, check
-from loader.chunks import Chunk, FaultChunk
+from loader.chunks import COLUMNS, Chunk, FaultChunk
 from loader.errors import FileRejected, RowError, UsageError
+from loader.formats.compression import zstd
 from loader.formats.delimited import FAULTS_SHOWN
 from loader.formats.lines import LINE_BYTES_MAX
+from loader.formats.ndjson import NdjsonChunk
 from loader.sources import Files
 from tests.loader.batches import CODES, make_rows, write_csv
 
@@ -71,8 +78,9 @@ def test_a_file_is_read_whatever_its_order_of_columns_and_its_ends_of_lines(
         (b"orig_code;dest_code;day;price\n", "has 'orig_code;dest_code;day;price', which is not a column"),
         (b"CNSGH,NLRTM,2021-01-01,7\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks"),
         (b"orig_code,dest_code,day,price\rCNSGH,NLRTM,2021-01-01,7\r", "has a carriage return inside"),
-        (b"\x1f\x8b\x08\x00\n", "the header is not UTF-8: invalid start byte"),
-        ("orig_code,dest_code,day,price\n".encode("utf-16"), "the header is not UTF-8"),
+        (b"[1]\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks price, has '[1]'"),
+        ("orig_code,dest_code,day,price,fr\u00e9t\n".encode("cp1252"), "the header is not UTF-8: invalid"),
+        ("orig_code,dest_code,day,price\n".encode("utf-16-le"), "has 'o\\x00r\\x00i"),
     ],
 )  # fmt: skip
 def test_a_wrong_header_is_refused_with_what_is_off(content: bytes, reason: str, tmp_path: Path) -> None:
@@ -156,6 +164,140 @@ def test_a_fault_of_a_whole_file_is_the_same_under_another_name_of_the_file(tmp_
     assert FaultChunk(error).content_hash != FaultChunk(other).content_hash
 
 
+# --- what is told by content --------------------------------------------------------------------------------
+
+
+def contents(count: int = 20) -> dict[str, bytes]:
+    """The same rows in each format."""
+    frame = pl.DataFrame(make_rows(count), schema=list(COLUMNS), orient="row")
+    parquet = BytesIO()
+    frame.write_parquet(parquet)
+    text = frame.with_columns(pl.col("day").cast(pl.String))
+    return {
+        "csv": text.write_csv().encode(),
+        "ndjson": text.write_ndjson().encode(),
+        "parquet": parquet.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("name", ["prices.parquet", "prices.json.zst", "x"])
+def test_what_a_name_promises_changes_nothing(name: str, tmp_path: Path) -> None:
+    for content in contents().values():
+        for stored in (content, gzip.compress(content), zstd.compress(content)):
+            chunks = chunks_of(write(tmp_path / name, stored))
+            assert [check(chunk, PORTS).prices.rows() for chunk in chunks] == [make_rows(20)]
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n", b"\xef\xbb\xbf \r\n\t"])
+def test_what_begins_with_a_brace_is_ndjson(before: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path / "prices", before + contents()["ndjson"])
+    (chunk,) = chunks_of(path)
+    assert isinstance(chunk, NdjsonChunk)
+    blank = before.count(b"\n")
+    assert [read.line for read in chunk.rows() if read.fault is None] == list(range(1 + blank, 21 + blank))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("orig_code,dest_code,day,price\n".encode("utf-16"), "the file is UTF-16; expected UTF-8"),
+        (b"\xfe\xff\0o\0r", "the file is UTF-16; expected UTF-8"),
+        (b"PK\x03\x04\x14\0", "the file is a ZIP archive or a workbook; expected CSV, NDJSON or Parquet"),
+        (b"PARE", "the file is an encrypted Parquet file; expected a plain one"),
+        (gzip.compress(gzip.compress(b"a")), "the file is compressed twice; expected it to be once at most"),
+        (zstd.compress(gzip.compress(b"a")), "the file is compressed twice; expected it to be once at most"),
+        (gzip.compress(b"PK\x03\x04"), "the file is a ZIP archive or a workbook; expected CSV"),
+        (b"\x1f\x8b\x08", "the gzip stream ends early"),
+        (b"\x1f\x8b\x09\0\0\0\0\0\0\0", "the gzip stream is damaged: Error -3 while decompressing data"),
+        (b"\x28\xb5\x2f\xfd" + b"\xff" * 20, "the zstd stream is damaged: Unable to decompress"),
+        (b"PAR1", "the Parquet file cannot be read: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_by_what_it_is(content: bytes, reason: str, tmp_path: Path) -> None:
+    error = rejection_of(write(tmp_path / "prices.csv", content))
+    assert (error.file, error.line, error.column) == (str(tmp_path / "prices.csv"), 1, None)
+    assert error.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("kind", ["csv", "ndjson"])
+def test_where_a_compressed_file_ends_early_is_told_by_line(
+    kind: str, compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    lines = contents()[kind].splitlines(keepends=True)
+    stored = compress(b"".join(lines[:8])) + compress(b"".join(lines[8:]))[:10]
+    chunks = Files([write(tmp_path / "prices", stored)]).chunks(3)
+    good = [next(chunks) for _ in range(2)]
+    assert sum(len(list(chunk.rows())) for chunk in good) == 6
+    with pytest.raises(FileRejected) as rejected:
+        list(chunks)
+    assert (rejected.value.error.line, rejected.value.error.column) == (9, None)
+    assert rejected.value.error.reason.endswith("stream ends early")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+def test_compressed_parquet_that_ends_early_is_told(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    error = rejection_of(write(tmp_path / "prices", compress(contents(5000)["parquet"])[:-10]))
+    assert (error.line, error.reason.removeprefix("the ")[5:]) == (1, "stream ends early")
+
+
+starts = st.sampled_from([
+    b"", b"", b"orig_code,dest_code,day,price\n", b"price,day,orig_code,dest_code\r\n", b"{", b"{}\n",
+    b'{"orig_code":"CNSGH","dest_code":"NLRTM","day":"2021-01-01","price":7}\n', b"\xef\xbb\xbf", b"\xff\xfe",
+    b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\n", b"PK\x03\x04",
+])  # fmt: skip
+parts = st.sampled_from([
+    b"CNSGH,NLRTM,2021-01-01,7\n", b"x,y\n", b"\n", b"\r", b'"', b"\0", b"\xff", b"{}", b"a" * 300 + b"\n",
+    b'{"orig_code":"CNSGH","dest_code":"NLRTM","day":"2021-01-01","price":7}\n',
+])  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.tuples(starts, st.lists(parts | st.binary(max_size=8), max_size=12).map(b"".join)),
+    compress=st.sampled_from([bytes, gzip.compress, zstd.compress]),
+    spoilt=st.none() | st.integers(0, 10_000),
+    rows_max=st.integers(1, 5),
+)
+def test_whatever_the_bytes_are_it_is_chunks_or_a_reason(
+    pieces: tuple[bytes, bytes],
+    compress: Callable[[bytes], bytes],
+    spoilt: int | None,
+    rows_max: int,
+    tmp_path: Path,
+) -> None:
+    content = b"".join(pieces)
+    stored = bytearray(compress(content))
+    if spoilt is not None and stored:
+        stored[spoilt % len(stored)] ^= 1 << spoilt % 8
+    path = write(tmp_path / "prices", bytes(stored))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loader.formats.lines.LINE_BYTES_MAX", 256)
+        first, second = read_or_reason(path, rows_max), read_or_reason(path, rows_max)
+    assert first == second, "the same content is always cut the same"
+    chunks, reason = first
+    if reason is None and spoilt is None:
+        text = content.removeprefix(b"\xef\xbb\xbf")
+        lines = text.split(b"\n")
+        lines = lines[:-1] if lines[-1] == b"" else lines
+        lines = lines if text.lstrip(b" \t\r\n").startswith(b"{") else lines[1:]
+        found = [read.text for chunk in chunks for read in chunk.rows()]
+        assert found == [line.removesuffix(b"\r").decode(errors="backslashreplace") for line in lines]
+    for chunk in chunks:
+        check(chunk, PORTS)
+
+
+def read_or_reason(path: Path, rows_max: int) -> tuple[list[Chunk], str | None]:
+    chunks = []
+    try:
+        chunks.extend(Files([path]).chunks(rows_max))
+    except FileRejected as rejected:
+        return chunks, str(rejected)
+    return chunks, None
+
+
 # --- what is on the disk -----------------------------------------------------------------------------------
 
 
@@ -174,12 +316,6 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
     forbid_reading(path, monkeypatch)
     with pytest.raises(UsageError, match=r"/prices\.csv: Permission denied$"):
         Files([path])
-
-
-def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UsageError, match=r"/pipe: not a regular file; save it to one first$"):
-        Files([tmp_path / "pipe"])
 
 
 def test_a_file_named_twice_is_refused_by_whatever_names(tmp_path: Path) -> None:
@@ -204,6 +340,15 @@ def test_a_file_that_is_replaced_between_hash_and_reading_is_rejected(tmp_path: 
     files = Files([path])
     files.content_hash()
     write_csv(tmp_path / "new.csv", make_rows(5, seed=2)).replace(path)
+    assert "changed while it was being loaded" in reason_at_the_end(files.chunks(2))
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_a_fault_of_a_file_that_changed_is_that_it_changed(kind: str, tmp_path: Path) -> None:
+    """What is written over is seen in halves: a line cut in two, or a schema without its rows."""
+    path = write(tmp_path / "prices", contents()[kind])
+    files = Files([path])
+    path.write_bytes(path.read_bytes()[:-20] + b"\xff" * 100_000)
     assert "changed while it was being loaded" in reason_at_the_end(files.chunks(2))
 
 

@@ -1,7 +1,6 @@
 """Delimited lines: both ways of reading give the same, and rejects come back; `test_check` has the values."""
 
 import csv
-import zlib
 from io import BytesIO, StringIO
 
 import pytest
@@ -47,21 +46,24 @@ def test_the_fast_way_accepts_only_what_the_rules_accept(data: bytes, layout: La
     ),
     spoilt=st.sampled_from(["", "", "", '"', ",", "x\n", "\n"]),
     at=st.integers(0, 200),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    quote_all=st.booleans(),
 )
-def test_so_it_does_of_files_of_rejects(rows: list[list[str]], spoilt: str, at: int, quoting: int) -> None:
+def test_so_it_does_of_files_of_rejects(rows: list[list[str]], spoilt: str, at: int, quote_all: bool) -> None:
     text = StringIO()
-    csv.writer(text, quoting=quoting, lineterminator="\n").writerows(rows)
+    csv.writer(
+        text, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL, lineterminator="\n"
+    ).writerows(rows)
     data = text.getvalue()
     at %= len(data)
     assert_same_both_ways(DelimitedChunk("a.csv", 2, REJECTS, (data[:at] + spoilt + data[at:]).encode()))
 
 
-def test_lines_that_are_a_stream_of_zlib_are_not_decompressed() -> None:
-    data = zlib.compress(b"CNSGH,NLRTM,2021-01-01,7\n", 0)
-    chunk = DelimitedChunk("a.csv", 2, CSV, data)
+@pytest.mark.parametrize("start", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x^", b"x\x9c", b"x\xda"])
+def test_a_line_that_begins_as_something_compressed_does_is_but_a_line(start: bytes) -> None:
+    """Polars would decompress it, and accept what is never looked at."""
+    chunk = DelimitedChunk("a.csv", 2, CSV, start + b",NLRTM,2021-01-01,7\n")
     assert chunk.columns() is None
-    assert [read.fault for read in chunk.rows()] != [None]
+    assert len(list(chunk.rows())) == 1
 
 
 def assert_same_both_ways(chunk: DelimitedChunk) -> None:

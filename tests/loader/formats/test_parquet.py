@@ -3,7 +3,7 @@
 import base64
 import signal
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -263,5 +263,6 @@ def test_a_reader_that_leaves_early_ends_the_process(path: Path) -> None:
     with path.open("rb") as file:
         chunks = parquet_chunks(file, "a.parquet", 1000)
         next(chunks)
+        assert isinstance(chunks, Generator)
         chunks.close()
         wait_until(lambda: psutil.Process().children() == [])
