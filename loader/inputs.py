@@ -250,7 +250,7 @@ def spool(stream: Stream, name: str, seen: Callable[[bytes], None] = lambda _blo
             file.close()
             raise
     except OSError as error:
-        where = tempfile.gettempdir()
+        where = tempfile.tempdir or "a temporary file"
         raise UsageError(f"{name}: it could not be copied to {where}: {error.strerror}") from error
     return file
 
