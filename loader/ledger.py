@@ -54,27 +54,32 @@ def open_batch(
     """
     asked = {"key": key, "content_hash": content_hash, "source": source, "chunk_rows": chunk_rows}
     with connection.transaction():
+        opened = None
         batch = find_batch(connection, key)
         if batch is None:
             new = {**asked, "id": uuid.uuid4(), "done_by": who()}
             opened = connection.execute(query("loader", "open_batch"), new).fetchone()
             batch = found_again(connection, key)
-            if opened is not None:
-                record_event(connection, batch, "opened")
-        elif batch.state == "rejected" and batch.content_hash == content_hash:
+        refuse_other_batch(batch, content_hash)
+        refuse_withdrawn(batch)
+        if opened is not None:
+            record_event(connection, batch, "opened")
+        elif batch.state == "rejected":
             connection.execute(query("loader", "forget_chunks"), {"batch_no": batch.batch_no})
-            connection.execute(query("loader", "reopen_batch"), {**asked, "batch_no": batch.batch_no})
+            again = connection.execute(query("loader", "reopen_batch"), {**asked, "batch_no": batch.batch_no})
             batch = found_again(connection, key)
-            record_event(connection, batch, "reopened")
+            record_event(connection, batch, "reopened" if again.rowcount else "resumed")
         elif batch.state == "loading":
             record_event(connection, batch, "resumed")
+    return batch
+
+
+def refuse_other_batch(batch: Batch, content_hash: bytes) -> None:
     if batch.content_hash != content_hash:
         raise UsageError(
-            f"key {key!r} belongs to batch {batch.id} ({batch.state}), whose content is another:"
+            f"key {batch.key!r} belongs to batch {batch.id} ({batch.state}), whose content is another:"
             f" its SHA-256 is {batch.content_hash.hex()}, this one's {content_hash.hex()}; use another --key"
         )
-    refuse_withdrawn(batch)
-    return batch
 
 
 def refuse_withdrawn(batch: Batch) -> None:

@@ -41,12 +41,16 @@ class Places:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a batch ended. `errors` are its first ERRORS_SHOWN faults, `error_count` all of them."""
+    """How a batch ended. `errors` are its first ERRORS_SHOWN faults, `error_count` all of them.
+
+    `first` says that this call ended it, and none before.
+    """
 
     state: str
     row_count: int
     error_count: int
     errors: list[RowError]
+    first: bool
 
 
 def end_batch(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, places: Places) -> Ending:
@@ -60,8 +64,9 @@ def end_batch(connection: psycopg.Connection, batch: Batch, *, chunk_count: int,
     began = time.monotonic()
     with connection.transaction():
         ending = decide(connection, batch, chunk_count=chunk_count, places=places)
-    spent = {"batch_id": batch.id, "event": ending.state, "seconds": time.monotonic() - began}
-    connection.execute(query("loader", "time_event"), spent)
+    if ending.first:
+        spent = {"batch_id": batch.id, "event": ending.state, "seconds": time.monotonic() - began}
+        connection.execute(query("loader", "time_event"), spent)
     return ending
 
 
@@ -74,7 +79,8 @@ def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, pl
     state, chunks_in, row_count, error_count = tally
     if state == "withdrawn":
         refuse_withdrawn(replace(batch, state=state))
-    if state == "loading":
+    was_loading = state == "loading"
+    if was_loading:
         if chunks_in != chunk_count:
             raise LoaderError(f"batch {batch.id} has {chunks_in} of {chunk_count} chunks; load it again")
         state = "rejected" if error_count else "published"
@@ -90,7 +96,7 @@ def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, pl
         record_event(connection, batch, state)
     rows_in = row_count if state == "published" else 0
     errors = first_errors(connection, batch.batch_no) if error_count else []
-    return Ending(state, rows_in, error_count, errors)
+    return Ending(state, rows_in, error_count, errors, first=was_loading)
 
 
 def first_errors(connection: psycopg.Connection, batch_no: int) -> list[RowError]:
