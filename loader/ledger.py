@@ -150,17 +150,18 @@ def claim_chunk(
     key = {"batch_no": batch.batch_no, "chunk_no": chunk_no}
     if wait:
         connection.execute(query("loader", "wait_for_chunk"), key)
+    locked = connection.execute(query("loader", "lock_chunk"), key).fetchone()
     row = connection.execute(query("loader", "claim_chunk"), key).fetchone()
     if row is None:
         raise LoaderError(f"batch {batch.id} was begun again by another load; load it again")
-    state, claimed, content_hash = row
-    if state == "withdrawn":
+    state, withdrawn, content_hash = row
+    if withdrawn:
         raise UsageError(f"batch {batch.id} (key {batch.key!r}) was withdrawn while it was being loaded")
     if content_hash is not None:
         refuse_other_content(batch, chunk_no, chunk, content_hash)
     if content_hash is not None or state != "loading":
         return "in"
-    return "mine" if claimed else "busy"
+    return "mine" if locked and locked[1] else "busy"
 
 
 def write_chunk(

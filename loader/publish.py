@@ -76,9 +76,9 @@ def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, pl
     tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
     if tally is None:
         raise LoaderError(f"batch {batch.id} is no longer in the ledger")
-    state, chunks_in, row_count, error_count = tally
-    if state == "withdrawn":
-        refuse_withdrawn(replace(batch, state=state))
+    state, withdrawn, chunks_in, row_count, error_count = tally
+    if withdrawn:
+        refuse_withdrawn(replace(batch, state="withdrawn"))
     was_loading = state == "loading"
     if was_loading:
         if chunks_in != chunk_count:

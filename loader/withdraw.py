@@ -8,6 +8,7 @@ sees until the one transaction that makes them count. Any worker can go on with 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -47,19 +48,21 @@ def withdraw(connection: psycopg.Connection, name: str) -> Withdrawal:
         )
     repeat = batch.state == "withdrawn"
     if not repeat:
-        ask(connection, batch)
+        if not ask(connection, batch):
+            return withdraw(connection, name)  # it was rejected, or begun again, since it was found
         carry_out(connection, batch)
     seconds = round(time.monotonic() - began, 3)
     return Withdrawal(batch.id, "withdrawn", batch.row_count, seconds, repeat)
 
 
-def carry_out_all(connection: psycopg.Connection) -> int:
-    """Carries out what was asked for and cut short; returns how many batches it took back."""
+def carry_out_all(connection: psycopg.Connection, *, stop: Callable[[], bool] = lambda: False) -> int:
+    """Carries out what was asked for and cut short, in steps between which it may be stopped.
+
+    Returns how many batches it took back.
+    """
     with connection.cursor(row_factory=class_row(Batch)) as cursor:
         asked = cursor.execute(query("loader", "asked_withdrawals")).fetchall()
-    for batch in asked:
-        carry_out(connection, batch)
-    return len(asked)
+    return sum(carry_out(connection, batch, stop) for batch in asked)
 
 
 def find_by_name(connection: psycopg.Connection, name: str) -> Batch | None:
@@ -67,16 +70,25 @@ def find_by_name(connection: psycopg.Connection, name: str) -> Batch | None:
         return cursor.execute(query("loader", "batch_by_name"), {"name": name}).fetchone()
 
 
-def ask(connection: psycopg.Connection, batch: Batch) -> None:
+def ask(connection: psycopg.Connection, batch: Batch) -> bool:
+    """Says for all to see that the batch is to be taken back; False where it can be no more."""
+    key = {"batch_no": batch.batch_no}
     with connection.transaction():
-        connection.execute(query("loader", "ask_withdrawal"), {"batch_no": batch.batch_no, "done_by": who()})
-        record_event(connection, batch, "withdrawal asked for")
+        connection.execute(query("loader", "lock_batch"), key)
+        asked = connection.execute(query("loader", "ask_withdrawal"), {**key, "done_by": who()}).fetchone()
+        if asked is not None:
+            record_event(connection, batch, "withdrawal asked for")
+    return asked is not None
 
 
-def carry_out(connection: psycopg.Connection, batch: Batch) -> None:
+def carry_out(connection: psycopg.Connection, batch: Batch, stop: Callable[[], bool] = lambda: False) -> bool:
+    """Takes out what was asked for; False where it was stopped before."""
     while not take_out(connection, batch):
+        if stop():
+            return False
         if not reverse_chunk(connection, batch):
             time.sleep(POLL_S)  # another is at the last ones
+    return True
 
 
 def take_out(connection: psycopg.Connection, batch: Batch) -> bool:

@@ -44,7 +44,7 @@ def run_worker(stop: Event, say: Callable[[str], None]) -> int:
 def tidy(stop: Event, say: Callable[[str], None]) -> int:
     """Does what there is to do, in steps it may be stopped between; returns how many deltas it folded."""
     with translated_errors(), connect("rates-worker", autocommit=True) as connection:
-        withdrawn = carry_out_all(connection)
+        withdrawn = carry_out_all(connection, stop=stop.is_set)
         folded = fold_all(connection, stop=stop.is_set)
         discarded = discard_all(connection, stop=stop.is_set)
     for count, what in (

@@ -1,8 +1,8 @@
--- Holds a batch's state still while a chunk of it is done, which many may at once, and the chunk itself for one
--- of them. Tells what of the chunk is in already.
+-- Holds a batch's state still while a chunk of it is done, which many may at once. Tells what of the chunk is in:
+-- asked once the chunk is locked, so that it knows of what the one before did.
 SELECT
-    batches.state,
-    pg_try_advisory_xact_lock(%(batch_no)s, %(chunk_no)s) AS claimed,
+    state,
+    withdrawn_by IS NOT NULL AS withdrawn,
     (
         SELECT chunks.content_hash FROM chunks
         WHERE chunks.batch_no = batches.batch_no AND chunks.chunk_no = %(chunk_no)s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -24,8 +25,11 @@ from loader.ledger import (
 from loader.load import Options, load
 from loader.publish import Places, end_batch
 from loader.sources import Files
+from loader.withdraw import withdraw
+from tests.database.waiting import waiting_for_locks
 from tests.loader.batches import CODES, assert_answers_are_what_was_published, make_rows, write_csv
 from tests.postgres import Database
+from tests.waiting import wait_until
 
 HASH, OTHER_HASH = b"1" * 32, b"2" * 32
 
@@ -46,14 +50,20 @@ def chunks_of(path: Path, rows_max: int) -> list[Chunk]:
     return list(Files([path]).chunks(rows_max))
 
 
-def write(connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk) -> str:
+def write(
+    connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk, *, wait: bool = False
+) -> str:
     """Claims a chunk and writes it, where nobody has; returns how the claim ended."""
     ports = Ports(known_ports(connection))
     with chunk_transaction(connection):
-        claim = claim_chunk(connection, batch, chunk_no, chunk, wait=False)
+        claim = claim_chunk(connection, batch, chunk_no, chunk, wait=wait)
         if claim == "mine":
             write_chunk(connection, batch, chunk_no, chunk, check(chunk, ports))
     return claim
+
+
+def events(database: Database) -> list[str]:
+    return [event for (event,) in database.rows("SELECT event FROM batch_events ORDER BY event_no")]
 
 
 def end(connection: psycopg.Connection, batch: Batch, chunk_count: int) -> str:
@@ -69,11 +79,12 @@ def test_a_key_is_one_batch_however_often_it_is_opened(connection: psycopg.Conne
 
 
 def test_a_key_with_other_content_is_refused_and_the_message_says_of_which_batch(
-    connection: psycopg.Connection,
+    ports: Database, connection: psycopg.Connection
 ) -> None:
     batch = open_(connection)
     with pytest.raises(UsageError, match=rf"key 'k' belongs to batch {batch.id} \(loading\)"):
         open_(connection, content_hash=OTHER_HASH)
+    assert events(ports) == ["opened"], "nothing has happened to it"
     assert open_(connection) == batch
 
 
@@ -81,10 +92,10 @@ def test_a_withdrawn_batch_is_not_loaded_again_under_its_key(
     ports: Database, connection: psycopg.Connection
 ) -> None:
     batch = open_(connection)
-    with ports.connect() as owner:
-        owner.execute("UPDATE batches SET state = 'withdrawn'")
+    withdraw(connection, "k")
     with pytest.raises(UsageError, match=f"batch {batch.id} .* was withdrawn"):
         open_(connection)
+    assert events(ports) == ["opened", "withdrawal asked for", "withdrawn"]
 
 
 def test_a_chunk_written_twice_is_in_once(
@@ -145,8 +156,11 @@ def test_who_ends_a_batch_second_learns_how_it_ended(
     (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(10)), 10)
     batch = open_(connection)
     write(connection, batch, 0, chunk)
-    assert [end(connection, batch, 1) for _ in range(3)] == ["published"] * 3
+    assert end(connection, batch, 1) == "published"
+    published = ports.rows("SELECT * FROM batch_events WHERE event = 'published'")
+    assert [end(connection, batch, 1) for _ in range(2)] == ["published"] * 2
     assert ports.rows("SELECT version FROM data_version") == [(1,)]
+    assert ports.rows("SELECT * FROM batch_events WHERE event = 'published'") == published
 
 
 def test_a_rejected_batch_keeps_its_id_and_key_in_its_next_try(
@@ -165,6 +179,82 @@ def test_a_rejected_batch_keeps_its_id_and_key_in_its_next_try(
     assert (again.id, again.key, again.state, again.chunk_rows) == (batch.id, "k", "loading", 5)
     assert (again.row_count, again.error_count, done_chunks(connection, again)) == (0, 0, {})
     assert ports.rows("SELECT count(*) FROM batch_errors") == [(0,)]
+
+
+def test_a_rejected_batch_opened_again_by_two_at_once_is_tried_once(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    (bad,) = chunks_of(write_csv(tmp_path / "prices.csv", [make_rows(1)[0]._replace(price=0)]), 10)
+    batch = open_(connection)
+    write(connection, batch, 0, bad)
+    assert end(connection, batch, 1) == "rejected"
+    with ports.connect("rates_loader") as other, ThreadPoolExecutor(1) as executor:
+        with other.transaction():
+            first = open_(other)
+            opening = executor.submit(open_, connection)
+            wait_until(lambda: waiting_for_locks(ports) == 1)
+        assert opening.result(20) == first
+    assert first.batch_no != batch.batch_no
+    assert events(ports) == ["opened", "loaded", "rejected", "reopened", "resumed"]
+
+
+def test_a_withdrawal_that_waits_for_a_chunk_has_its_turn_before_the_next_one(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Else a load of many workers, of which one is always in a chunk, would keep it waiting till it ends."""
+    first, second = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(20)), 10)
+    batch = open_(connection)
+    with (
+        ports.connect("rates_loader") as other,
+        ports.connect("rates_loader") as third,
+        ThreadPoolExecutor(2) as executor,
+    ):
+        with chunk_transaction(connection):
+            assert claim_chunk(connection, batch, 0, first, wait=False) == "mine"
+            withdrawing = executor.submit(withdraw, other, "k")
+            wait_until(lambda: waiting_for_locks(ports) == 1)
+            writing = executor.submit(write, third, batch, 1, second)
+            wait_until(lambda: writing.done() or waiting_for_locks(ports) == 2)
+            assert not writing.done()
+        assert withdrawing.result(20).state == "withdrawn"
+        with pytest.raises(UsageError, match="was withdrawn while it was being loaded"):
+            writing.result(20)
+    assert done_chunks(connection, batch) == {}
+
+
+def test_a_chunk_that_went_in_while_it_was_claimed_is_known_to_be_in(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Whoever gets the claim sees what the one before has done, and does not check it all over."""
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", make_rows(10)), 10)
+    batch = open_(connection)
+    with ports.connect("rates_loader") as other, ThreadPoolExecutor(1) as executor:
+        with chunk_transaction(other):
+            assert claim_chunk(other, batch, 0, chunk, wait=False) == "mine"
+            assert write(connection, batch, 0, chunk) == "busy"
+            write_chunk(other, batch, 0, chunk, check(chunk, Ports(set(CODES))))
+            waiting = executor.submit(write, connection, batch, 0, chunk, wait=True)
+            wait_until(lambda: waiting_for_locks(ports) == 1)
+        assert waiting.result(20) == "in"
+
+
+def test_a_chunk_whose_load_was_cut_off_is_free_for_whoever_waited(
+    ports: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    rows = make_rows(10)
+    (chunk,) = chunks_of(write_csv(tmp_path / "prices.csv", rows), 10)
+    batch = open_(connection)
+    with ThreadPoolExecutor(1) as executor, ports.connect("rates_loader") as other:
+        other.execute("BEGIN")
+        assert claim_chunk(other, batch, 0, chunk, wait=False) == "mine"
+        write_chunk(other, batch, 0, chunk, check(chunk, Ports(set(CODES))))
+        waiting = executor.submit(write, connection, batch, 0, chunk, wait=True)
+        wait_until(lambda: waiting_for_locks(ports) == 1)
+        ports.rows("SELECT pg_terminate_backend(%s)", other.info.backend_pid)
+        assert waiting.result(20) == "mine"
+        other.close()
+    assert end(connection, batch, 1) == "published"
+    assert_answers_are_what_was_published(ports, rows)
 
 
 def test_a_rejected_key_is_still_no_place_for_other_content(
