@@ -15,8 +15,9 @@ from datetime import date
 
 import polars as pl
 
-from loader.chunks import COLUMNS, Chunk, Fault, ReadRow
+from loader.chunks import COLUMNS, Chunk, Fault, FaultChunk, ReadRow
 from loader.errors import RowError
+from loader.rejects import BadRows
 
 # Far outside of any quote, near enough to catch a slip of the year.
 DAY_MIN = date(1970, 1, 1)
@@ -43,13 +44,16 @@ class CheckedChunk:
     """What became of a chunk: its rows, or, where `error_count` is above zero, why they may not go in.
 
     prices: orig_code, dest_code (Enum of known ports), day (Date), price (Int32), in the file's order; empty
-    where there is an error.
+    where there is an error. A row may have several: `bad_row_count` counts it once, and what is wrong with a
+    file as a whole not at all.
     """
 
     prices: pl.DataFrame
     row_count: int
     errors: list[RowError]
     error_count: int
+    bad_row_count: int = 0
+    bad_rows_csv: bytes = b""  # as lines of `rejects`, where those were asked for
     seconds: float = 0.0  # that it took to find out
 
 
@@ -62,12 +66,15 @@ class Ports:
         self.dtype = pl.Enum(sorted(codes))
 
 
-def check(chunk: Chunk, ports: Ports) -> CheckedChunk:
+def check(chunk: Chunk, ports: Ports, *, keep_bad_rows: bool = False) -> CheckedChunk:
     """Never raises for what is in the chunk."""
     began = time.monotonic()
     text = chunk.columns()
     prices = None if text is None else read_columns(text, ports)
-    checked = read_rows(chunk, ports) if prices is None else CheckedChunk(prices, prices.height, [], 0)
+    if prices is None:
+        checked = read_rows(chunk, ports, BadRows() if keep_bad_rows else None)
+    else:
+        checked = CheckedChunk(prices, prices.height, [], 0)
     return replace(checked, seconds=time.monotonic() - began)
 
 
@@ -91,11 +98,11 @@ def read_columns(text: pl.DataFrame, ports: Ports) -> pl.DataFrame | None:
     return rows.select(COLUMNS) if all(good.row(0)) else None
 
 
-def read_rows(chunk: Chunk, ports: Ports) -> CheckedChunk:
-    """The slow way: one row after the other, by the rules."""
+def read_rows(chunk: Chunk, ports: Ports, bad_rows: BadRows | None = None) -> CheckedChunk:
+    """The slow way: one row after the other, by the rules; the bad ones go to `bad_rows` too."""
     rows: list[Row] = []
     errors: list[RowError] = []
-    error_count = row_count = 0
+    error_count = row_count = bad_row_count = 0
     for read in chunk.rows():
         row, faults = judge(read, ports)
         if row is not None:
@@ -104,11 +111,15 @@ def read_rows(chunk: Chunk, ports: Ports) -> CheckedChunk:
                 rows.append(row)
             continue
         error_count += len(faults)
+        bad_row_count += not isinstance(chunk, FaultChunk)
+        if bad_rows is not None:
+            bad_rows.add(chunk.file, read, faults)
         if len(errors) < ERRORS_KEPT:
             errors += errors_of(chunk.file, read.line, faults)
     schema = {"orig_code": ports.dtype, "dest_code": ports.dtype, "day": pl.Date, "price": pl.Int32}
     prices = pl.DataFrame([] if error_count else rows, schema=schema, orient="row")
-    return CheckedChunk(prices, row_count, errors[:ERRORS_KEPT], error_count)
+    text = bad_rows.encoded() if bad_rows is not None else b""
+    return CheckedChunk(prices, row_count, errors[:ERRORS_KEPT], error_count, bad_row_count, text)
 
 
 def errors_of(file: str, line: int, faults: list[Fault]) -> Iterator[RowError]:

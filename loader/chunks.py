@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loader.errors import RowError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 COLUMNS = ("orig_code", "dest_code", "day", "price")
 # Enough for a chunk's totals to be far fewer than its rows, and over in a second

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -29,11 +29,16 @@ from loader.ledger import (
     refuse_other_content,
     write_chunk,
 )
-from loader.publish import ERRORS_SHOWN, Places, end_batch
+from loader.progress import Progress
+from loader.publish import Places, end_batch
 from loader.sources import Source
 
 # Past eight, one server's write-ahead log is what a load waits for.
 WORKERS_MAX = 8
+# How many chunks a worker may be ahead of the slowest one: their bad rows wait in memory for its.
+AHEAD_MAX = 4
+# Chunks at work, in the order of the source: each with its number, and how far the source was read for it.
+Pending: TypeAlias = dict[Future[CheckedChunk | None], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class Options:
 class Result:
     """What became of a batch: `state` is published, rejected, or valid after a dry run that found no fault.
 
-    `rows` went in (or, in a dry run, would have); `repeat` says that they had before this call.
+    `rows` went in (or, in a dry run, would have); `repeat` says that they had before this call. `bad_rows`
+    have one fault or several; None where another call found some of them.
     """
 
     batch: UUID | None
@@ -67,25 +73,7 @@ class Result:
     errors: list[RowError]
     error_count: int
     repeat: bool = False
-
-
-@dataclass
-class Progress:
-    """What the chunks of this call have shown so far."""
-
-    rows: int = 0
-    error_count: int = 0
-    first_errors: list[tuple[int, RowError]] = field(default_factory=list)  # with the number of their chunk
-    faulty: threading.Event = field(default_factory=threading.Event)
-
-    def note(self, chunk_no: int, checked: CheckedChunk) -> None:
-        self.rows += checked.row_count
-        if checked.error_count:
-            self.faulty.set()
-            self.error_count += checked.error_count
-            known = self.first_errors + [(chunk_no, error) for error in checked.errors]
-            # By chunk, whatever order they end in; within one they are in the order of its lines.
-            self.first_errors = sorted(known, key=itemgetter(0))[:ERRORS_SHOWN]
+    bad_rows: int | None = 0
 
 
 def load(
@@ -94,19 +82,34 @@ def load(
     *,
     places: Places | None = None,
     stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
 ) -> Result:
     """Loads a source as one batch: all of its rows, or none and the reasons.
 
     A repeat of a published batch does nothing; one cut short goes on where it was. `places` count as known
     while the rows are checked and go in when the batch is published. `stop` is asked before each chunk.
+    `progress` can be watched meanwhile, and says what becomes of the bad rows.
 
     Raises UsageError (key taken), Stopped, DatabaseUnavailable: after the last two, the same call goes on.
     """
     began = time.monotonic()
     load_or_check = check_only if options.dry_run else load_batch
-    with translated_errors():
-        result = load_or_check(source, options, places or Places(), stop)
+    progress = progress or Progress()
+    try:
+        with translated_errors():
+            result = load_or_check(source, options, places or Places(), progress, stop)
+    except (Stopped, KeyboardInterrupt) as cut_short:
+        raise Stopped(what_stays(cut_short, options, progress)) from cut_short
     return replace(result, seconds=round(time.monotonic() - began, 3))
+
+
+def what_stays(cut_short: BaseException, options: Options, progress: Progress) -> str:
+    how = "stopped between two chunks" if isinstance(cut_short, Stopped) else "interrupted"
+    if options.dry_run:
+        return f"{how}; nothing was written"
+    count = len(progress.chunks_in)
+    chunks = "1 chunk is in and stays" if count == 1 else f"{count:,} chunks are in and stay"
+    return f"{how}; {chunks}, the same load goes on from there"
 
 
 @contextmanager
@@ -126,7 +129,9 @@ def connection_a_thread() -> Generator[Callable[[], psycopg.Connection]]:
         yield own_connection
 
 
-def load_batch(source: Source, options: Options, places: Places, stop: Callable[[], bool]) -> Result:
+def load_batch(
+    source: Source, options: Options, places: Places, progress: Progress, stop: Callable[[], bool]
+) -> Result:
     with connect("rates-loader", autocommit=True) as connection:
         content_hash = source.content_hash()
         batch = open_batch(
@@ -142,6 +147,7 @@ def load_batch(source: Source, options: Options, places: Places, stop: Callable[
             batch,
             done=done_chunks(connection, batch),
             ports=Ports(known_ports(connection) | {port.code for port in places.ports}),
+            progress=progress,
         )
         options = replace(options, workers=options.workers or workers_for(connection))
     with connection_a_thread() as own_connection:
@@ -149,14 +155,18 @@ def load_batch(source: Source, options: Options, places: Places, stop: Callable[
         def do_chunk(chunk_no: int, chunk: Chunk) -> CheckedChunk | None:
             return load.do(own_connection(), chunk_no, chunk)
 
-        chunk_count = each_chunk(source, batch.chunk_rows, options, do_chunk, load.progress, stop)
-        while load.busy:  # what another load of the batch was at, in case it did not come to its end
+        chunk_count = each_chunk(source, batch.chunk_rows, options, do_chunk, progress, stop)
+        while progress.busy:  # what another load of the batch was at, in case it did not come to its end
             load.wait = True
-            load.busy.clear()
-            each_chunk(source, batch.chunk_rows, options, do_chunk, load.progress, stop)
+            progress.busy.clear()
+            each_chunk(source, batch.chunk_rows, options, do_chunk, progress, stop)
+    progress.stage = "publishing"
     with connect("rates-loader", autocommit=True) as connection:
         ending = end_batch(connection, batch, chunk_count=chunk_count, places=places)
-    return Result(batch.id, ending.state, ending.row_count, 0, ending.errors, ending.error_count)
+    bad_rows = progress.bad_rows if progress.error_count == ending.error_count else None
+    return Result(
+        batch.id, ending.state, ending.row_count, 0, ending.errors, ending.error_count, bad_rows=bad_rows
+    )
 
 
 @dataclass
@@ -166,28 +176,36 @@ class Load:
     batch: Batch
     done: dict[int, tuple[bytes, int]]
     ports: Ports
-    progress: Progress = field(default_factory=Progress)
-    busy: set[int] = field(default_factory=set)  # chunks that another call was at
+    progress: Progress
     wait: bool = False
 
     def __post_init__(self) -> None:
         if any(error_count for _, error_count in self.done.values()):
-            self.progress.faulty.set()
+            self.progress.faulty = True
 
     def do(self, connection: psycopg.Connection, chunk_no: int, chunk: Chunk) -> CheckedChunk | None:
-        """Checks and writes a chunk, unless it is in or another call is at it."""
-        if chunk_no in self.done:
-            refuse_other_content(self.batch, chunk_no, chunk, self.done[chunk_no][0])
-            return None
+        """Checks and writes a chunk, unless it is in or another call is at it: then it is at most checked."""
+        if chunk_no not in self.done:
+            checked = self.write(connection, chunk_no, chunk)
+            if checked is not None or self.wait:  # waited for are those that have been checked before
+                return checked
+        else:
+            content_hash, error_count = self.done[chunk_no]
+            refuse_other_content(self.batch, chunk_no, chunk, content_hash)
+            if not error_count:
+                return None
+        return check(chunk, self.ports, keep_bad_rows=True) if self.progress.rejects is not None else None
+
+    def write(self, connection: psycopg.Connection, chunk_no: int, chunk: Chunk) -> CheckedChunk | None:
         with chunk_transaction(connection):
             match claim_chunk(connection, self.batch, chunk_no, chunk, wait=self.wait):
                 case "in":
                     return None
                 case "busy":
-                    self.busy.add(chunk_no)
+                    self.progress.busy.add(chunk_no)
                     return None
-            checked = check(chunk, self.ports)
-            ledger_only = self.progress.faulty.is_set()
+            checked = check(chunk, self.ports, keep_bad_rows=self.progress.rejects is not None)
+            ledger_only = self.progress.faulty
             write_chunk(connection, self.batch, chunk_no, chunk, checked, ledger_only=ledger_only)
         return checked
 
@@ -199,17 +217,22 @@ def workers_for(connection: psycopg.Connection) -> int:
     return max(1, min(WORKERS_MAX, os.cpu_count() or 1, room // 2))
 
 
-def check_only(source: Source, options: Options, places: Places, stop: Callable[[], bool]) -> Result:
+def check_only(
+    source: Source, options: Options, places: Places, progress: Progress, stop: Callable[[], bool]
+) -> Result:
     """A dry run: reads the known ports and all of the source, writes nothing."""
     with connect("rates-loader", autocommit=True) as connection:
         ports = Ports(known_ports(connection) | {port.code for port in places.ports})
         options = replace(options, workers=options.workers or workers_for(connection))
-    progress = Progress()
-    each_chunk(source, options.chunk_rows, options, lambda _, chunk: check(chunk, ports), progress, stop)
+
+    def check_chunk(_: int, chunk: Chunk) -> CheckedChunk:
+        return check(chunk, ports, keep_bad_rows=progress.rejects is not None)
+
+    each_chunk(source, options.chunk_rows, options, check_chunk, progress, stop)
     state = "rejected" if progress.error_count else "valid"
     rows = 0 if progress.error_count else progress.rows
     errors = [error for _, error in progress.first_errors]
-    return Result(None, state, rows, 0, errors, progress.error_count)
+    return Result(None, state, rows, 0, errors, progress.error_count, bad_rows=progress.bad_rows)
 
 
 def each_chunk(
@@ -225,33 +248,41 @@ def each_chunk(
     Never more than one chunk a worker waits in memory. The first exception of a chunk ends the rest.
     """
     chunk_count = 0
-    pending: dict[Future[CheckedChunk | None], int] = {}
+    pending: Pending = {}
     workers = options.workers or 1
+    progress.begin("loading", source.size)
     with ThreadPoolExecutor(workers, thread_name_prefix="chunk") as executor:
         try:
             for chunk_no, chunk in enumerate(chunks_or_fault(source, chunk_rows)):
                 if stop():
-                    raise Stopped(
-                        "stopped between two chunks; what is in stays, the same load goes on from there"
-                    )
+                    raise Stopped("between two chunks")
                 chunk_count += 1
-                pending[executor.submit(process, chunk_no, chunk)] = chunk_no
-                if len(pending) > workers:
+                pending[executor.submit(process, chunk_no, chunk)] = chunk_no, source.position
+                while len(pending) > workers or too_far_ahead(pending, chunk_no, workers):
                     collect(pending, progress, FIRST_COMPLETED)
             collect(pending, progress, ALL_COMPLETED)
         except BaseException:
             executor.shutdown(wait=True, cancel_futures=True)
+            progress.ended |= {
+                chunk_no
+                for future, (chunk_no, _) in pending.items()
+                if not future.cancelled() and future.exception() is None
+            }
             raise
     return chunk_count
 
 
-def collect(pending: dict[Future[CheckedChunk | None], int], progress: Progress, until: str) -> None:
+def too_far_ahead(pending: Pending, chunk_no: int, workers: int) -> bool:
+    first_no, _ = next(iter(pending.values()), (chunk_no, 0))
+    return chunk_no - first_no > workers * AHEAD_MAX
+
+
+def collect(pending: Pending, progress: Progress, until: str) -> None:
     """Takes what has ended out of `pending` and into `progress`; raises what a chunk raised."""
     ended, _ = wait(pending, return_when=until)
     for future in ended:
-        chunk_no, checked = pending.pop(future), future.result()
-        if checked is not None:
-            progress.note(chunk_no, checked)
+        progress.note(*pending[future], future.result())
+        del pending[future]  # last, so that whatever interrupts this, the chunk is counted
 
 
 def chunks_or_fault(source: Source, chunk_rows: int) -> Iterator[Chunk]:
