@@ -7,12 +7,12 @@ the rows of batches that count no more. Several may run at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
 
 from database.connect import connect, translated_errors
 from database.errors import DatabaseUnavailable, SchemaMissing
 from loader.compact import fold_all
 from loader.discard import discard_all
+from loader.stopping import StopSignal
 from loader.withdraw import carry_out_all
 
 # How long a published batch may wait before its totals are folded; answers are right all the while.
@@ -21,7 +21,7 @@ IDLE_S = 2.0
 BACKOFF_MAX_S = 30.0
 
 
-def run_worker(stop: Event, say: Callable[[str], None]) -> int:
+def run_worker(stop: StopSignal, say: Callable[[str], None]) -> int:
     """Works until `stop` is set, through a database that is away; returns how many deltas were folded.
 
     `say` gets a line for each thing done. Raises ConfigurationError when no database is named.
@@ -41,7 +41,7 @@ def run_worker(stop: Event, say: Callable[[str], None]) -> int:
     return folded
 
 
-def tidy(stop: Event, say: Callable[[str], None]) -> int:
+def tidy(stop: StopSignal, say: Callable[[str], None]) -> int:
     """Does what there is to do, in steps it may be stopped between; returns how many deltas it folded."""
     with translated_errors(), connect("rates-worker", autocommit=True) as connection:
         withdrawn = carry_out_all(connection, stop=stop.is_set)
