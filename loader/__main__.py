@@ -1,6 +1,7 @@
 """The command line: `loader …` or `python -m loader …`.
 
 Exit codes: 0 done, 1 rejected, 2 usage or configuration, 3 the database or storage could not be reached.
+Each command imports what it runs on, so that `--help` and a wrong call wait for none of it.
 """
 
 from __future__ import annotations
@@ -8,30 +9,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
-from io import StringIO
 from pathlib import Path
-from threading import Event
 from types import FunctionType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
 
-from database.connect import connect, translated_errors
 from database.errors import ConfigurationError, DatabaseError, SchemaMissing
 from loader.chunks import CHUNK_ROWS
-from loader.dump import Dump
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
-from loader.history import newest_batches, one_batch
-from loader.load import Options, Result, load
-from loader.publish import ERRORS_SHOWN
-from loader.sources import Files
-from loader.withdraw import withdraw as take_back
-from loader.work import run_worker
+
+if TYPE_CHECKING:
+    from loader.load import Options, Result
+    from loader.publish import Places
+    from loader.sources import Source
 
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # A terminal shows the first few; --json and `loader show` have the rest.
@@ -83,8 +77,7 @@ def command(body: FunctionType) -> click.Command:
         except (DatabaseError, LoaderError) as error:
             end(error, next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), **options)
         except KeyboardInterrupt:
-            interrupted = Stopped("interrupted; what is in stays, the same load goes on from there")
-            end(interrupted, INTERRUPTED, **options)
+            end(Stopped("interrupted"), INTERRUPTED, **options)
 
     name = body.__name__.rstrip("_")  # `import_` and `load_` give way to Python's and our own
     return main.command(name)(
@@ -102,7 +95,7 @@ def end(error: Exception, exit_code: int, *, as_json: bool, **_options: Any) -> 
 @command
 def migrate(*, as_json: bool) -> None:
     """Bring the database's schema up to date, as its owner."""
-    from database.migrate import migrate as run_migrations  # noqa: PLC0415  # SQLAlchemy, half a second
+    from database.migrate import migrate as run_migrations
 
     before, now = run_migrations()
     if as_json:
@@ -113,20 +106,35 @@ def migrate(*, as_json: bool) -> None:
         say(f"the schema went from {before or 'nothing'} to {now}")
 
 
+def telling_options(body: FunctionType) -> FunctionType:
+    """The options about what a load tells."""
+    rejects = click.option(
+        "--rejects",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Where all bad rows go, as CSV to mend and load; removed when there are none.",
+    )
+    every = click.option("--progress-every", "every_s", type=click.FloatRange(min=0.001), hidden=True)
+    return rejects(every(body))
+
+
 @command
 @click.argument("dump", type=click.Path(path_type=Path))
-def import_(dump: Path, *, as_json: bool) -> None:
+@telling_options
+def import_(dump: Path, **telling: Any) -> None:
     """Load a plain pg_dump, its prices as one batch."""
-    try:
+    from loader.dump import Dump
+    from loader.load import Options
+
+    def open_dump() -> tuple[Source, Places]:
         source = Dump(dump)
-        result = load(source, Options(), places=source.places, stop=set_by(signal.SIGTERM).is_set)
-    except FileRejected as rejected:
-        result = Result(None, "rejected", 0, 0, [rejected.error], 1)
-    report(result, as_json=as_json)
+        return source, source.places
+
+    load_and_report(open_dump, Options(), inputs=[os.fspath(dump)], **telling)
 
 
 @command
-@click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--key", help="The batch's name; by default its content is.")
 @click.option(
     "--workers", type=click.IntRange(1, 64), help="Chunks at once; by default what machine and server allow."
@@ -139,20 +147,73 @@ def import_(dump: Path, *, as_json: bool) -> None:
     help="Rows a transaction.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
-def load_(files: tuple[Path, ...], *, as_json: bool, **options: Any) -> None:
-    """Load CSV files as one batch, whole or not at all."""
-    result = load(Files(list(files)), Options(**options), stop=set_by(signal.SIGTERM).is_set)
-    report(result, as_json=as_json)
+@telling_options
+def load_(
+    files: tuple[str, ...], *, rejects: Path | None, every_s: float | None, as_json: bool, **options: Any
+) -> None:
+    """Load files as one batch, whole or not at all.
+
+    FILE is a path, - for standard input, or s3://BUCKET/KEY: CSV with a header, NDJSON or Parquet, as it is
+    or packed with gzip or zstd.
+    """
+    from loader.load import Options
+    from loader.publish import Places
+    from loader.sources import Files
+
+    def open_files() -> tuple[Source, Places]:
+        return Files([Path(file) for file in files]), Places()
+
+    load_and_report(
+        open_files, Options(**options), inputs=files, rejects=rejects, every_s=every_s, as_json=as_json
+    )
+
+
+def load_and_report(
+    open_source: Callable[[], tuple[Source, Places]],
+    options: Options,
+    *,
+    inputs: Sequence[str],
+    rejects: Path | None,
+    every_s: float | None,
+    as_json: bool,
+) -> None:
+    """Loads, telling about it meanwhile and in the end; a dump may be rejected before there is a batch."""
+    from loader.check import Ports, check
+    from loader.chunks import FaultChunk
+    from loader.load import Result, load
+    from loader.progress import Progress, telling
+    from loader.rejects import RejectsFile
+    from loader.stopping import StopSignal
+
+    with RejectsFile(rejects, inputs) if rejects else nullcontext() as bad_rows:
+        progress = Progress(bad_rows)
+        with telling(progress, lambda line: say(line, err=True), as_json=as_json, every_s=every_s):
+            try:
+                source, places = open_source()
+                stop = StopSignal(signal.SIGTERM)
+                result = load(source, options, places=places, stop=stop.is_set, progress=progress)
+            except FileRejected as rejected:
+                progress.note(0, 0, check(FaultChunk(rejected.error), Ports(set()), keep_bad_rows=True))
+                result = Result(None, "rejected", 0, 0, [rejected.error], 1)
+    report(result, rejects=bad_rows.name if bad_rows and bad_rows.row_bytes else None, as_json=as_json)
 
 
 @command
 def batches(*, as_json: bool) -> None:
     """List the newest batches."""
+    from database.connect import connect, translated_errors
+    from loader.history import newest_batches
+
     with translated_errors(), connect("rates-loader") as connection:
         found = newest_batches(connection)
     if as_json:
         print_json({"batches": found})
         return
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("batch", "state", "rows", "errors", "created", "source", box=None, pad_edge=False)
     for one in found:
         created = f"{one['created_at']:%Y-%m-%d %H:%M:%S}"
@@ -168,7 +229,10 @@ def batches(*, as_json: bool) -> None:
 @command
 @click.argument("batch")
 def show(batch: str, *, as_json: bool) -> None:
-    """Show one batch, by its id or key, and the first of its faults."""
+    """Show the life of a batch, by its id or key, and the first of its faults."""
+    from database.connect import connect, translated_errors
+    from loader.history import life_lines, one_batch
+
     with translated_errors(), connect("rates-loader") as connection:
         found = one_batch(connection, printable(batch))
     if found is None:
@@ -176,20 +240,22 @@ def show(batch: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    errors = found.pop("errors")
-    for name, value in found.items():
-        say(f"{name:<13}{'-' if value is None else value}")
-    print_errors(errors, found["error_count"])
+    for line in life_lines(found):
+        say(line)
+    print_errors(found["errors"], found["error_count"])
 
 
 @command
 @click.argument("batch")
 def withdraw(batch: str, *, as_json: bool) -> None:
     """Take a batch, by its id or key, back out of every answer."""
+    from database.connect import connect, translated_errors
+    from loader.withdraw import withdraw as take_back
+
     with translated_errors(), connect("rates-loader", autocommit=True) as connection:
         withdrawal = take_back(connection, printable(batch))
     if as_json:
-        print_json(msgspec.to_builtins(withdrawal))
+        print_json(withdrawal)
     elif withdrawal.repeat:
         say(f"batch {withdrawal.batch} is withdrawn already; nothing was done")
     else:
@@ -200,24 +266,19 @@ def withdraw(batch: str, *, as_json: bool) -> None:
 @command
 def work(*, as_json: bool) -> None:
     """Keep answers quick behind the loads, until SIGTERM or Ctrl-C."""
-    stop = set_by(signal.SIGTERM, signal.SIGINT)
+    from loader.stopping import StopSignal
+    from loader.work import run_worker
+
+    stop = StopSignal(signal.SIGTERM, signal.SIGINT)
     folded = run_worker(stop, say=lambda line: say(line, err=as_json))
     if as_json:
         print_json({"folded": folded})
 
 
-def set_by(*signals: signal.Signals) -> Event:
-    """An event that these signals set from now on, instead of ending the process."""
-    event = Event()
-    for number in signals:
-        signal.signal(number, lambda *_: event.set())
-    return event
-
-
-def report(result: Result, *, as_json: bool) -> None:
-    """Prints how a load ended; exits with 1 when it was rejected."""
+def report(result: Result, *, rejects: str | None, as_json: bool) -> None:
+    """Prints how a load ended; exits with 1 when it was rejected. `rejects` is where its bad rows are."""
     if as_json:
-        print_json(msgspec.to_builtins(result))
+        print_json({**vars(result), "rejects": rejects})
     else:
         rows, name = f"{result.rows:,} rows", f"batch {result.batch}"
         match result.state:
@@ -230,13 +291,24 @@ def report(result: Result, *, as_json: bool) -> None:
             case _:
                 print_errors(result.errors, result.error_count)
                 what = name if result.batch else "the file"
-                faults = "1 fault" if result.error_count == 1 else f"{result.error_count:,} faults"
-                say(f"{what} was rejected for {faults}; no row went in", err=True)
+                where = f"; its bad rows are in {rejects}" if rejects else ""
+                say(f"{what} was rejected for {faults_of(result)}; no row went in{where}", err=True)
     if result.state == "rejected":
         sys.exit(REJECTED)
 
 
+def faults_of(result: Result) -> str:
+    faults = counted(result.error_count, "fault")
+    return f"{faults} in {counted(result.bad_rows, 'row')}" if result.bad_rows else faults
+
+
+def counted(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def print_errors(errors: list[RowError], error_count: int) -> None:
+    from loader.publish import ERRORS_SHOWN
+
     for error in errors[:ERRORS_PRINTED]:
         say(str(error), err=True)
     if error_count > ERRORS_PRINTED:
@@ -244,6 +316,8 @@ def print_errors(errors: list[RowError], error_count: int) -> None:
 
 
 def print_json(value: Any) -> None:
+    import msgspec
+
     say(msgspec.json.encode(value).decode())
 
 

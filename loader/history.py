@@ -123,7 +123,9 @@ def life_lines(batch: dict[str, Any]) -> Iterator[str]:
     if batch["withdrawn_by"] is not None:
         told["withdrawn by"] = batch["withdrawn_by"]
         if batch["state"] != "withdrawn":
-            told["withdrawal"] = f"asked for; {batch['reversed_chunks']:,} chunks reversed"
+            told["withdrawal"] = (
+                f"asked for; {batch['reversed_chunks']:,} of {batch['chunks']:,} chunks reversed"
+            )
     if batch["totals"] is not None:
         told["totals"] = TOTALS[batch["totals"]]
     if batch["rows_thrown_away"] is not None:

@@ -128,10 +128,10 @@ def telling(
     over = threading.Event()
     if not as_json and is_terminal():
         arguments = (progress, over, every_s or REDRAW_EVERY_S)
-        teller = threading.Thread(target=draw_bar, args=arguments, name="progress")
+        teller = threading.Thread(target=draw_bar, args=arguments, name="progress", daemon=True)
     else:
         arguments = (progress, over, every_s or TELL_EVERY_S, say, json_line if as_json else plain_line)
-        teller = threading.Thread(target=tell_lines, args=arguments, name="progress")
+        teller = threading.Thread(target=tell_lines, args=arguments, name="progress", daemon=True)
     teller.start()
     try:
         yield

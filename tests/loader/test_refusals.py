@@ -21,7 +21,10 @@ from tests.postgres import Database
 
 NO_KEY = "'' is not a key: it needs characters, and each of them printable"
 # One call of every command that talks to the database.
-CALLS = [("load", "prices.csv"), ("import", "dump.sql"), ("batches",), ("show", "x"), ("work",), ("migrate",)]
+CALLS = [
+    ("load", "prices.csv"), ("import", "dump.sql"), ("batches",), ("show", "x"), ("withdraw", "x"), ("work",),
+    ("migrate",),
+]  # fmt: skip
 
 
 # --- 2 -----------------------------------------------------------------------------------------------------
@@ -36,6 +39,7 @@ CALLS = [("load", "prices.csv"), ("import", "dump.sql"), ("batches",), ("show", 
         (("load", "a.csv", "--fast"), "No such option"),
         (("load", "a.csv", "--workers", "many"), "'--workers'"),
         (("load", "a.csv", "--chunk-rows", "-1"), "'--chunk-rows'"),
+        (("load", "--rejects", "b.csv"), "Missing argument 'FILE...'"),
         (("import", "a", "b"), "unexpected extra argument (b)"),
         (("show", "--\udcff"), "No such option"),
     ],
@@ -63,6 +67,7 @@ def test_without_json_nothing_but_results_goes_to_stdout(arguments: tuple[str, .
         (("load", "good.csv", "--key", ""), NO_KEY),
         (("import", "none.sql"), "none.sql: No such file or directory"),
         (("show", "monday"), "no batch has the id or key 'monday'; `loader batches` lists them"),
+        (("withdraw", "monday"), "no batch has the id or key 'monday'; `loader batches` lists them"),
         (("show", "\udcff"), "no batch has the id or key '\\udcff'; `loader batches` lists them"),
     ],
 )  # fmt: skip
@@ -135,9 +140,7 @@ def test_a_role_that_may_not_migrate_is_2(empty_database: Database) -> None:
 
 
 @pytest.mark.usefixtures("call_folder")
-@pytest.mark.parametrize(
-    "call", [call for call in CALLS if call[0] not in ("show", "work")], ids=lambda call: call[0]
-)
+@pytest.mark.parametrize("call", [call for call in CALLS if call[0] != "work"], ids=lambda call: call[0])
 def test_a_database_that_is_away_is_3_with_the_reason_in_one_line(call: tuple[str, ...]) -> None:
     done = run(*call, "--json", PGHOST="127.0.0.1", PGPORT=str(free_port()), PGUSER="me", PGDATABASE="rates")
     assert done.returncode == 3
