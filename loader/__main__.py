@@ -119,9 +119,9 @@ def telling_options(body: FunctionType) -> FunctionType:
 
 
 @command
-@click.argument("dump", type=click.Path(path_type=Path))
+@click.argument("dump")
 @telling_options
-def import_(dump: Path, **telling: Any) -> None:
+def import_(dump: str, **telling: Any) -> None:
     """Load a plain pg_dump, its prices as one batch."""
     from loader.dump import Dump
     from loader.load import Options
@@ -130,7 +130,7 @@ def import_(dump: Path, **telling: Any) -> None:
         source = Dump(dump)
         return source, source.places
 
-    load_and_report(open_dump, Options(), inputs=[os.fspath(dump)], **telling)
+    load_and_report(open_dump, Options(), inputs=[dump], **telling)
 
 
 @command
@@ -161,7 +161,7 @@ def load_(
     from loader.sources import Files
 
     def open_files() -> tuple[Source, Places]:
-        return Files([Path(file) for file in files]), Places()
+        return Files(files), Places()
 
     load_and_report(
         open_files, Options(**options), inputs=files, rejects=rejects, every_s=every_s, as_json=as_json

@@ -14,7 +14,7 @@ import pytest
 from loader.check import ERRORS_KEPT
 from loader.chunks import COLUMNS, ReadRow
 from loader.errors import Stopped, UsageError
-from loader.formats.delimited import LINE_BYTES_MAX
+from loader.formats.lines import LINE_BYTES_MAX
 from loader.load import AHEAD_MAX, Options, Result, load
 from loader.progress import Progress
 from loader.rejects import HEADER, BadRows, RejectsFile
