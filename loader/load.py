@@ -280,7 +280,7 @@ def too_far_ahead(pending: Pending, chunk_no: int, workers: int) -> bool:
 def collect(pending: Pending, progress: Progress, until: str) -> None:
     """Takes what has ended out of `pending` and into `progress`; raises what a chunk raised."""
     ended, _ = wait(pending, return_when=until)
-    for future in ended:
+    for future in [future for future in pending if future in ended]:  # of several faults, the first is told
         progress.note(*pending[future], future.result())
         del pending[future]  # last, so that whatever interrupts this, the chunk is counted
 
