@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import time
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from loader.check import CheckedChunk, Ports, check
+from loader.chunks import Chunk
 from loader.errors import Stopped, UsageError
-from loader.load import Options, Result, load
+from loader.ledger import who
+from loader.load import Options, Result, load, workers_for
 from loader.publish import ERRORS_SHOWN
 from loader.sources import Files
+from tests.database.waiting import waiting_for_locks
 from tests.loader.batches import (
     Row,
     assert_answers_are_what_was_published,
@@ -22,6 +31,7 @@ from tests.loader.batches import (
     write_csv,
 )
 from tests.postgres import Database
+from tests.waiting import wait_until
 
 
 def load_csv(*paths: Path, **options: object) -> Result:
@@ -254,6 +264,91 @@ def test_two_loads_of_one_file_at_once_publish_it_once(round_no: int, ports: Dat
     assert data_version(ports) == 1
 
 
+class Checks:
+    """Spies on which chunk is checked for which load; told apart by the names of their files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lines: dict[str, list[int]] = {}
+        self.lock = threading.Lock()
+        self.before: Callable[[str, int], None] = lambda _file, _count: None
+        monkeypatch.setattr("loader.load.check", self)
+
+    def __call__(self, chunk: Chunk, ports: Ports, **options: bool) -> CheckedChunk:
+        with self.lock:
+            self.lines.setdefault(Path(chunk.file).name, []).append(chunk.first_line)
+            count = self.count()
+        self.before(Path(chunk.file).name, count)
+        return check(chunk, ports, **options)
+
+    def count(self) -> int:
+        return sum(map(len, self.lines.values()))
+
+
+def test_loads_of_one_batch_share_its_chunks_out_and_one_that_comes_late_helps(
+    ports: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows(400)
+    paths = [write_csv(tmp_path / f"{name}.csv", rows) for name in ("first", "second", "late")]
+    checks, both, late = Checks(monkeypatch), threading.Barrier(2), threading.Event()
+
+    def wait_for_the_others(file: str, count: int) -> None:
+        if count <= 2:
+            both.wait(20)  # the first two chunks are those of two loads
+        if file == "late.csv":
+            late.set()
+        elif count > 10:
+            assert late.wait(20)
+
+    checks.before = wait_for_the_others
+    with ThreadPoolExecutor(3) as executor:
+        loads = [executor.submit(load_csv, path, workers=1, chunk_rows=10) for path in paths[:2]]
+        wait_until(lambda: checks.count() >= 11)
+        loads.append(executor.submit(load_csv, paths[2], workers=1, chunk_rows=10))
+        results = [future.result(60) for future in loads]
+
+    assert len({result.batch for result in results}) == 1
+    assert [(result.state, result.rows) for result in results] == [("published", 400)] * 3
+    assert sorted(line for lines in checks.lines.values() for line in lines) == list(range(2, 402, 10)), (
+        "each chunk is checked once"
+    )
+    assert checks.lines.keys() == {"first.csv", "second.csv", "late.csv"}
+    assert_answers_are_what_was_published(ports, rows)
+    assert data_version(ports) == 1
+    told = [event for (event,) in ports.rows("SELECT event FROM batch_events ORDER BY event_no")]
+    assert [told.count(event) for event in ("opened", "resumed", "published")] == [1, 2, 1]
+    assert told.index("published") > told.index("loaded") > told.index("opened") == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_chunk_that_another_load_is_at_is_waited_for_and_done_if_that_one_fails(
+    fails: bool, ports: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows(100)
+    slow, quick = (write_csv(tmp_path / f"{name}.csv", rows) for name in ("slow", "quick"))
+    checks, go_on = Checks(monkeypatch), threading.Event()
+
+    def hold_the_slow_one(file: str, count: int) -> None:
+        if file == "slow.csv":
+            assert go_on.wait(20)
+            if fails:
+                raise Stopped("in the middle of its first chunk")
+
+    checks.before = hold_the_slow_one
+    with ThreadPoolExecutor(2) as executor:
+        slow_load = executor.submit(load_csv, slow, workers=1, chunk_rows=10)
+        wait_until(lambda: checks.count() == 1)
+        quick_load = executor.submit(load_csv, quick, workers=1, chunk_rows=10)
+        wait_until(lambda: waiting_for_locks(ports) == 1)
+        assert checks.lines == {"slow.csv": [2], "quick.csv": list(range(12, 102, 10))}
+        assert ports.rows("SELECT count(*) FROM chunks") == [(9,)]
+        go_on.set()
+        assert quick_load.result(20).state == "published"
+        assert isinstance(slow_load.exception(20), Stopped) is fails
+    assert checks.lines["quick.csv"][9:] == ([2] if fails else [])
+    assert_answers_are_what_was_published(ports, rows)
+    assert data_version(ports) == 1
+
+
 def test_different_files_at_once_are_all_published(ports: Database, tmp_path: Path) -> None:
     batches = [make_rows(100, seed=number) for number in range(4)]
     paths = [write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(batches)]
@@ -274,3 +369,100 @@ def test_a_bad_file_beside_a_good_one_does_not_touch_it(ports: Database, tmp_pat
     assert discard(ports) == 15
     assert_answers_are_what_was_published(ports, good)
     assert ports.rows("SELECT count(*) FROM prices") == [(100,)]
+
+
+# --- what it tells afterwards ------------------------------------------------------------------------------
+
+
+def test_the_ledger_tells_how_long_each_stage_of_a_chunk_took(
+    ports: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = Checks(monkeypatch)
+    checks.before = lambda _file, _count: time.sleep(0.05)  # which is no part of checking
+    began = time.monotonic()
+    load_csv(write_csv(path, make_rows(1000)), workers=1, chunk_rows=250)
+    elapsed = time.monotonic() - began
+    seconds = ports.rows("SELECT check_seconds, write_seconds FROM chunks")
+    assert len(seconds) == 4
+    assert all(0 < check_s < 0.05 and write_s > 0 for check_s, write_s in seconds)
+    assert sum(map(sum, seconds)) < elapsed - 4 * 0.05
+
+
+def test_the_events_of_a_batch_tell_its_life_in_order_and_by_whom(ports: Database, path: Path) -> None:
+    write_csv(path, [*make_rows(30), ("FIHEL", "NLRTM", "2021-01-01", 5)])
+    with pytest.raises(Stopped):
+        load(Files([path]), Options(workers=1, chunk_rows=10), stop=iter([False, True]).__next__)
+    assert load_csv(path).state == "rejected"
+    with ports.connect() as owner:
+        owner.execute("INSERT INTO ports VALUES ('FIHEL', 'Helsinki', 'europe')")
+    assert load_csv(path).state == "published"
+    assert load_csv(path).repeat
+    life = ports.rows("SELECT event, at, seconds, done_by FROM batch_events ORDER BY event_no")
+    assert [event for event, *_ in life] == [
+        "opened", "resumed", "loaded", "rejected", "reopened", "loaded", "published",
+    ]  # fmt: skip
+    assert {event for event, _, seconds, _ in life if seconds is not None} == {"rejected", "published"}
+    assert sorted(at for _, at, *_ in life) == [at for _, at, *_ in life]
+    assert {done_by for *_, done_by in life} == {who()}
+    assert re.fullmatch(r"[^@]+@[^@]+", who())
+
+
+def test_chunks_do_not_wait_for_the_disk_and_their_publishing_does(ports: Database, path: Path) -> None:
+    """The server says how each transaction that writes them is to commit."""
+    with ports.connect() as owner:
+        owner.execute(b"""
+            CREATE TABLE commits (what text, how text);
+            GRANT INSERT ON commits TO rates_loader;
+            CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO commits VALUES (tg_table_name, current_setting('synchronous_commit'));
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER note AFTER INSERT ON chunks FOR EACH ROW EXECUTE FUNCTION note_commit();
+            CREATE TRIGGER note AFTER INSERT ON postings FOR EACH ROW EXECUTE FUNCTION note_commit();
+        """)
+    load_csv(write_csv(path, make_rows(100)), workers=2, chunk_rows=10)
+    assert sorted(ports.rows("TABLE commits")) == [("chunks", "off")] * 10 + [("postings", "on")]
+
+
+# --- how many at once --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cores", "room", "workers"), [
+    (4, 100, 4), (64, 100, 8), (4, 8, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1), (None, 100, 1),
+])  # fmt: skip
+def test_there_are_as_many_workers_as_cores_and_half_of_what_the_server_would_take(
+    cores: int | None, room: int, workers: int, ports: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who counts the connections is the loader's own role, who may not look into those of others."""
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    with ports.connect("rates_loader") as connection, taken_but(ports, room):
+        assert workers_for(connection) == workers
+
+
+@contextmanager
+def taken_but(database: Database, room: int) -> Generator[None]:
+    """While most connections of the server are taken, by whomever; of those for anyone, `room` are left."""
+    with database.connect() as owner, ExitStack() as others:
+
+        def count() -> int:
+            found = owner.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            )
+            return found.fetchall()[0][0]
+
+        settings = "SELECT setting::int FROM pg_settings WHERE name = ANY (%s) ORDER BY name"
+        names = ["max_connections", "reserved_connections", "superuser_reserved_connections"]
+        (most,), *reserved = owner.execute(settings, [names]).fetchall()
+        limit = most - sum(number for (number,) in reserved)
+        if room < limit - count():
+            for number in range(limit - room - count()):
+                others.enter_context(database.connect(("rates_api", "postgres")[number % 2]))
+            wait_until(lambda: count() == limit - room)  # those before may be on their way out
+        yield
+
+
+def test_a_load_gets_along_with_the_last_connections(ports: Database, path: Path) -> None:
+    rows = make_rows(100)
+    with taken_but(ports, 2):
+        assert load_csv(write_csv(path, rows), chunk_rows=10).state == "published"
+    assert_answers_are_what_was_published(ports, rows)
