@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from local.postgres import PostgresServer, free_port
+from tests.database.waiting import waiting_for_locks
 from tests.loader.batches import (
     TIMEOUT_S,
     add_places,
@@ -121,6 +122,24 @@ def test_two_loads_of_which_one_is_killed_publish_once(ports: Database, path: Pa
     assert other.returncode == 0, errors
     assert '"state":"published","rows":6000' in output
     assert_answers_are_what_was_published(ports, ROWS)
+
+
+def test_a_load_killed_in_the_middle_of_a_chunk_leaves_it_to_its_partner(ports: Database, path: Path) -> None:
+    """Killed once it has written prices, while the partner goes on with the chunks after it."""
+    with ports.connect() as owner, owner.transaction():
+        owner.execute("LOCK TABLE lane_month_deltas IN SHARE MODE")
+        with begin("load", path, *CUT[:2], "--workers", "1", "--json", database=ports) as killed:
+            wait_until(lambda: waiting_for_locks(ports) == 1)
+            other = begin("load", path, *CUT, "--json", database=ports)
+            wait_until(lambda: waiting_for_locks(ports) == 3)
+            killed.kill()
+        assert ports.rows("SELECT count(*) FROM chunks") == [(0,)]
+    output, errors = other.communicate(timeout=TIMEOUT_S)
+    assert other.returncode == 0, errors
+    assert '"state":"published","rows":6000' in output
+    assert_answers_are_what_was_published(ports, ROWS)
+    assert data_version(ports) == 1
+    assert [(number, rows) for number, _, rows in ports.rows(CHUNKS)] == [(n, CHUNK_ROWS) for n in range(300)]
 
 
 def test_ctrl_c_ends_a_load_with_one_line_and_the_next_goes_on(ports: Database, path: Path) -> None:
