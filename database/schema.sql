@@ -9,6 +9,15 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.post_published() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO postings (posting_no) VALUES (new.batch_no) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.refresh_region_ports() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -139,25 +148,43 @@ CREATE TABLE public.lane_month_totals (
     CONSTRAINT lane_month_totals_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
 );
 
+CREATE TABLE public.postings (
+    posting_no integer NOT NULL,
+    folding boolean DEFAULT false NOT NULL
+);
+
 CREATE VIEW public.lane_day_totals AS
- SELECT (lane_month_totals.month + (of_day.day - 1)) AS day,
+ SELECT (totals.month + (of_day.day - 1)) AS day,
     of_day.price_count,
     of_day.price_sum,
-    lane_month_totals.orig_code,
-    lane_month_totals.dest_code
-   FROM public.lane_month_totals,
-    LATERAL UNNEST(lane_month_totals.days, lane_month_totals.price_sums, lane_month_totals.price_counts) of_day(day, price_sum, price_count);
+    totals.orig_code,
+    totals.dest_code
+   FROM ( SELECT lane_month_totals.month,
+            lane_month_totals.orig_code,
+            lane_month_totals.dest_code,
+            lane_month_totals.days,
+            lane_month_totals.price_sums,
+            lane_month_totals.price_counts
+           FROM public.lane_month_totals
+        UNION ALL
+         SELECT lane_month_deltas.month,
+            lane_month_deltas.orig_code,
+            lane_month_deltas.dest_code,
+            lane_month_deltas.days,
+            lane_month_deltas.price_sums,
+            lane_month_deltas.price_counts
+           FROM (public.lane_month_deltas
+             JOIN public.postings USING (posting_no))
+          WHERE (NOT (lane_month_deltas.posting_no IN ( SELECT batches.batch_no
+                   FROM public.batches
+                  WHERE (batches.state = 'published'::text))))) totals,
+    LATERAL UNNEST(totals.days, totals.price_sums, totals.price_counts) of_day(day, price_sum, price_count);
 
 CREATE TABLE public.ports (
     code text NOT NULL,
     name text NOT NULL,
     parent_slug text NOT NULL,
     CONSTRAINT ports_code_check CHECK ((code <> ''::text))
-);
-
-CREATE TABLE public.postings (
-    posting_no integer NOT NULL,
-    folding boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.prices (
@@ -255,6 +282,8 @@ CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.por
 
 CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.lock_region_ports();
 
+CREATE TRIGGER post_published AFTER UPDATE OF state ON public.batches FOR EACH ROW WHEN (((old.state = 'loading'::text) AND (new.state = 'published'::text))) EXECUTE FUNCTION public.post_published();
+
 CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
 
 CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
@@ -309,13 +338,13 @@ GRANT SELECT ON TABLE public.lane_day_deltas TO rates_api;
 GRANT SELECT ON TABLE public.lane_month_totals TO rates_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_month_totals TO rates_loader;
 
+GRANT SELECT ON TABLE public.postings TO rates_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.postings TO rates_loader;
+
 GRANT SELECT ON TABLE public.lane_day_totals TO rates_api;
 
 GRANT SELECT ON TABLE public.ports TO rates_api;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.ports TO rates_loader;
-
-GRANT SELECT ON TABLE public.postings TO rates_api;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.postings TO rates_loader;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.prices TO rates_loader;
 

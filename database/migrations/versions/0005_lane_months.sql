@@ -87,19 +87,38 @@ INSERT INTO postings (posting_no, folding)
 SELECT batch_no, true FROM batches
 WHERE state = 'published' AND batch_no IN (SELECT posting_no FROM lane_month_deltas);
 
--- The API that still runs while this one is deployed asks the old names; a later release drops them.
+-- The API and the loader that still run while this release is deployed use the old names; a later one drops them.
 DROP TABLE lane_day_totals, lane_day_deltas; -- squawk-ignore ban-drop-table
 
+-- The old statement adds to this what published batches have below. So what counts of others is here: the rest of
+-- a batch that was taken back when it was partly folded, and its reversal.
 CREATE VIEW lane_day_totals AS
 SELECT
     (month + (of_day.day - 1))::date AS day, of_day.price_count, of_day.price_sum, orig_code, dest_code
-FROM lane_month_totals, unnest(days, price_sums, price_counts) AS of_day (day, price_sum, price_count);
+FROM (
+    SELECT month, orig_code, dest_code, days, price_sums, price_counts FROM lane_month_totals
+    UNION ALL
+    SELECT month, orig_code, dest_code, days, price_sums, price_counts
+    FROM lane_month_deltas INNER JOIN postings USING (posting_no)
+    WHERE posting_no NOT IN (SELECT batch_no FROM batches WHERE state = 'published')
+) AS totals, unnest(days, price_sums, price_counts) AS of_day (day, price_sum, price_count);
 
 CREATE VIEW lane_day_deltas AS
 SELECT
     posting_no AS batch_no, chunk_no, (month + (of_day.day - 1))::date AS day,
     of_day.price_count, of_day.price_sum, orig_code, dest_code
 FROM lane_month_deltas, unnest(days, price_sums, price_counts) AS of_day (day, price_sum, price_count);
+
+-- The old loader knows of no postings, and may have all of a batch in already.
+CREATE FUNCTION post_published() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO postings (posting_no) VALUES (new.batch_no) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER post_published AFTER UPDATE OF state ON batches
+FOR EACH ROW WHEN (old.state = 'loading' AND new.state = 'published') EXECUTE FUNCTION post_published();
 
 GRANT SELECT ON lane_month_totals, lane_month_deltas, postings, batch_events, lane_day_totals, lane_day_deltas
 TO rates_api;
