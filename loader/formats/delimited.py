@@ -19,6 +19,7 @@ REJECT_COLUMNS = ("rejected_file", "rejected_line", "rejected_text", "rejected_r
 QUOTED = r'^"([^"]*)"$'  # as all but all quoted values are; the slow way knows the rest
 WANTED_FIELD = r'("[^"]*"|[^",]*)'
 IGNORED_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
+CARRIAGE_RETURN = "a carriage return inside the line"
 # A file of another kind may have thousands of columns, of any length.
 FAULTS_SHOWN = 10
 NAME_CHARS_MAX = 40
@@ -95,7 +96,9 @@ class DelimitedChunk:
                 fields = next(csv.reader([text], delimiter=self.layout.separator, strict=True), [])
             except csv.Error:
                 reason = "a quote is not closed on its line, or stands inside a field"
-                return [], (None, None, "a carriage return inside the line" if "\r" in text else reason)
+                return [], (None, None, CARRIAGE_RETURN if "\r" in text else reason)
+            if text.endswith("\r"):  # which `csv` takes for the line's end
+                return [], (None, None, CARRIAGE_RETURN)
         if text == "":
             return [], (None, None, f"the line is blank; expected {','.join(columns)}")
         if len(fields) < len(columns):
