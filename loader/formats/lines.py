@@ -55,6 +55,8 @@ class LineReader:
             taken.write(memoryview(self._block)[self._at : end])
             self._at = end
             self.line += count
+        if self._fault is not None and not taken.tell():
+            raise FileRejected(self._fault)
         return taken.getvalue()
 
     def skip_past(self, line: bytes) -> bool:
@@ -70,7 +72,7 @@ class LineReader:
         return found
 
     def _read_block(self) -> bool:
-        """Reads until there is a whole line; False at the end."""
+        """Reads until there is a whole line; False at the end, or where a fault keeps it from going on."""
         while self._fault is None:
             try:
                 more = self._stream.read(BLOCK_BYTES)
@@ -83,9 +85,9 @@ class LineReader:
             self._note_long_line()
             if self._end:
                 return True
-            if not more and self._fault is None:
-                return False
-        raise FileRejected(self._fault)
+            if not more:
+                break
+        return False
 
     def _note_long_line(self) -> None:
         """Makes a line that is too long the fault that is raised after the lines before it.
