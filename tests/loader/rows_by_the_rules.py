@@ -6,16 +6,26 @@ Written from the rules' words, slowly and one value after the other; shares no c
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from io import BytesIO
 from typing import Any, NamedTuple, Protocol
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 COLUMNS = ["orig_code", "dest_code", "day", "price"]
 # What the loader puts beside the four where it writes rejected rows down, so that they can come again.
 OF_REJECTS = ["rejected_file", "rejected_line", "rejected_text", "rejected_reason"]
+GZIP = b"\x1f\x8b"
+ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60)))
 # How files begin that nobody means to send.
 OTHERS = (b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04", b"PARE")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -42,7 +52,8 @@ class Reading:
 
     This says of a report exactly how many faults there are, and of each one the file, line, column, value
     (its first 200 characters) and kind. It does not say how a reason is worded, nor which fault of one line
-    comes first: `in_order` brings both sides into one order.
+    comes first: `in_order` brings both sides into one order. Of a file whose compression is `damaged` it only
+    says that there is a fault, since what comes out before it depends on how much is read at a time.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -58,12 +69,12 @@ class BadFile(Exception):
 
 
 def read_files(files: dict[str, bytes], codes: set[str]) -> Reading:
-    """CSV and NDJSON files by their names as one batch; one of them at least must have a row, good or not."""
+    """CSV and NDJSON, compressed or not, by their names as one batch; a file must have a row, good or not."""
     reading = Reading()
     line_count = 0
     for name, data in files.items():
         try:
-            for number, line in lines_of(data):
+            for number, line in lines_of(decompressed(data)):
                 line_count += 1
                 read_line(name, number, line, codes, reading)
         except BadFile as bad:
@@ -75,12 +86,27 @@ def read_files(files: dict[str, bytes], codes: set[str]) -> Reading:
     return reading
 
 
+def decompressed(data: bytes) -> bytes:
+    """What is in a file, whatever it is called; compressed once at most."""
+    if not data.startswith((GZIP, *ZSTD)):
+        return data
+    try:
+        content = gzip.decompress(data) if data.startswith(GZIP) else zstd.decompress(data)
+    except (OSError, EOFError, zlib.error, zstd.ZstdError):
+        raise BadFile(0, "damaged") from None
+    if content.startswith((GZIP, *ZSTD)):
+        raise BadFile(1, "other kind")
+    return content
+
+
 def lines_of(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
     """The rows of a file, by the numbers of their lines.
 
     UTF-8, perhaps with a mark in front; lines end in LF or CRLF, the last perhaps in neither. What begins
     with a brace is NDJSON, all else CSV.
     """
+    if data.startswith(b"PAR1"):
+        raise BadFile(0, "damaged")  # for here it is nothing but text
     if data.startswith(OTHERS):
         raise BadFile(1, "other kind")
     data = data.removeprefix(BYTE_ORDER_MARK)
