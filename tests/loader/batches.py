@@ -6,19 +6,22 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 
 from loader.chunks import COLUMNS
 from loader.compact import ROWS_MAX, fold_all
 from loader.discard import discard_all
 from loader.load import Options, Result, load
 from loader.sources import Files
-from tests.postgres import Database
+from local.postgres import PostgresServer
+from tests.postgres import Database, clone
 
 TIMEOUT_S = 60
 # Two regions below one, and ports in each.
@@ -104,6 +107,18 @@ def add_places(database: Database) -> None:
     with database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
         cursor.executemany("INSERT INTO regions VALUES (%s, %s, %s)", REGIONS)
         cursor.executemany("INSERT INTO ports VALUES (%s, %s, %s)", PORTS)
+
+
+@contextmanager
+def one_database(server: PostgresServer, template: str) -> Generator[Database]:
+    """A database with places in it for all the tests of a module, whose own process is its loader."""
+    database = clone(server, template)
+    add_places(database)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in database.environment("rates_loader").items():
+            patch.setenv(name, value)
+        yield database
+    database.drop()
 
 
 def assert_answers_are_what_was_published(database: Database, *batches: Iterable[Row]) -> None:

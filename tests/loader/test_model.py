@@ -19,7 +19,7 @@ from loader.errors import FileRejected, RowError
 from loader.load import Options, load
 from loader.sources import Files
 from local.postgres import PostgresServer
-from tests.loader.batches import CODES, DIFFERENCES, add_places
+from tests.loader.batches import CODES, DIFFERENCES, one_database
 from tests.loader.rows_by_the_rules import (
     BYTE_ORDER_MARK,
     COLUMNS,
@@ -28,7 +28,7 @@ from tests.loader.rows_by_the_rules import (
     in_order,
     read_files,
 )
-from tests.postgres import Database, clone
+from tests.postgres import Database
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -161,14 +161,8 @@ def files(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def database(server: PostgresServer, template: str) -> Iterator[Database]:
-    """One for all the batches of this module; its loader is this process."""
-    database = clone(server, template)
-    add_places(database)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in database.environment("rates_loader").items():
-            patch.setenv(name, value)
+    with one_database(server, template) as database:
         yield database
-    database.drop()
 
 
 @pytest.fixture(scope="module")

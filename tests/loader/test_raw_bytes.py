@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from loader.load import Options, Result, load
 from loader.sources import Files
 from local.postgres import PostgresServer
-from tests.loader.batches import CODES, DIFFERENCES, add_places, make_rows
+from tests.loader.batches import CODES, DIFFERENCES, make_rows, one_database
 from tests.loader.rows_by_the_rules import COLUMNS, read_files, zstd
-from tests.postgres import Database, clone
+from tests.postgres import Database
 
 ROWS = make_rows(40)
 # What files begin with, and what stands between values.
@@ -60,14 +60,8 @@ contents = texts | damaged(*COMPRESSED) | texts.map(gzip.compress) | texts.map(z
 
 @pytest.fixture(scope="module")
 def database(server: PostgresServer, template: str) -> Iterator[Database]:
-    """One for all the batches of this module; its loader is this process."""
-    database = clone(server, template)
-    add_places(database)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in database.environment("rates_loader").items():
-            patch.setenv(name, value)
+    with one_database(server, template) as database:
         yield database
-    database.drop()
 
 
 @pytest.fixture(scope="module")
