@@ -228,6 +228,14 @@ CREATE TABLE public.schema_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE INDEX prices_chunk ON public.prices USING brin (batch_no, chunk_no) WITH (autosummarize='on');
+
+CREATE FUNCTION public.summarize_prices() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    BEGIN ATOMIC
+ SELECT brin_summarize_new_values('public.prices_chunk'::regclass) AS brin_summarize_new_values;
+END;
+
 ALTER TABLE ONLY public.batch_errors
     ADD CONSTRAINT batch_errors_pkey PRIMARY KEY (batch_no, chunk_no, error_no);
 
@@ -275,8 +283,6 @@ CREATE INDEX batches_created_at ON public.batches USING btree (created_at);
 CREATE INDEX lane_month_deltas_chunk ON public.lane_month_deltas USING brin (posting_no, chunk_no) WITH (autosummarize='on');
 
 CREATE INDEX lane_month_deltas_lane ON public.lane_month_deltas USING btree (orig_code, dest_code, month, posting_no);
-
-CREATE INDEX prices_chunk ON public.prices USING brin (batch_no, chunk_no) WITH (autosummarize='on');
 
 CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.lock_region_ports();
 
@@ -358,3 +364,6 @@ GRANT SELECT ON TABLE public.region_tree_ports TO rates_loader;
 
 GRANT SELECT ON TABLE public.schema_version TO rates_api;
 GRANT SELECT ON TABLE public.schema_version TO rates_loader;
+
+REVOKE ALL ON FUNCTION public.summarize_prices() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.summarize_prices() TO rates_loader;

@@ -16,6 +16,9 @@ from loader.ledger import record_event
 def discard_all(connection: psycopg.Connection, *, stop: Callable[[], bool] = lambda: False) -> int:
     """Throws away all there is, in steps of one transaction each; returns how many chunks went."""
     chunk_count = 0
+    if connection.execute(query("loader", "discards")).fetchone() is None:
+        return 0
+    connection.execute(query("loader", "summarize_prices"))
     while not stop() and discard_chunk(connection):
         chunk_count += 1
     return chunk_count

@@ -83,6 +83,9 @@ def ask(connection: psycopg.Connection, batch: Batch) -> bool:
 
 def carry_out(connection: psycopg.Connection, batch: Batch, stop: Callable[[], bool] = lambda: False) -> bool:
     """Takes out what was asked for; False where it was stopped before."""
+    if take_out(connection, batch):
+        return True
+    connection.execute(query("loader", "summarize_prices"))
     while not take_out(connection, batch):
         if stop():
             return False

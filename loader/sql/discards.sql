@@ -1,0 +1,2 @@
+-- Whether there is anything to throw away.
+SELECT 1 FROM discards LIMIT 1;
