@@ -23,11 +23,11 @@ from rich.table import Table
 from benchmarks.databases import BARE, checkpoint, fresh_database, scratch_server, wal_position
 from benchmarks.figures import in_short
 from benchmarks.random_prices import write_prices
+from loader.chunks import CHUNK_ROWS
 from loader.totals import totals_of
 from local.postgres import PostgresServer
 
 ROUNDS = 3
-CHUNK_ROWS = 250_000
 BATCH_NO, CHUNK_NO = 12, 3
 POSTGRES_EPOCH_DAYS = 10_957  # from 1970-01-01 to 2000-01-01, where PostgreSQL counts days from
 BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -218,7 +218,7 @@ WAYS = (
     ),
     *(
         way
-        for rows in (100_000, 250_000, 500_000, 1_000_000)
+        for rows in (50_000, CHUNK_ROWS, 500_000, 1_000_000)
         for way in (
             Way(
                 T,

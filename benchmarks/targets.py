@@ -63,7 +63,9 @@ def judge_reader(sizes: Sequence[Size]) -> Verdict:
     idle, during = ([], []) if largest.reading is None else (largest.reading.idle_s, largest.reading.during_s)
     value = ratio(percentile(during, 99), percentile(idle, 99))
     met, reason = None, ""
-    if largest.reading is not None and not largest.reading.free_core:
+    if largest.rows < MILLION:
+        reason = f"{largest.rows:,} rows are loaded before a reader notices"
+    elif largest.reading is not None and not largest.reading.free_core:
         reason = "no core could be kept free for the reader"
     elif value is None or len(during) < READER_QUESTIONS_MIN:
         reason = f"{len(during):,} questions fell into the load, {READER_QUESTIONS_MIN:,} are needed"

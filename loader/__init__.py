@@ -1,6 +1,14 @@
 """Puts batches of prices into PostgreSQL whole or not at all.
 
-Read from left to right: `sources` and `dump` cut the input into chunks → `check` parses, validates and
-totals a chunk as columns → `ledger` opens the batch and writes each chunk in one transaction → `publish`
-flips the batch's row. `load` runs the chain, `compact` folds what was published, `work` does it for a queue.
+Read from left to right: `inputs` has the bytes, `formats` and `dump` the rows, `sources` cuts them into
+chunks → `check` judges and types a chunk as columns → `totals` adds it up → `ledger` opens the batch and
+writes each chunk in one transaction → `publish` makes the batch count. `load` runs the chain and `progress`
+tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back. `work` does what nobody waits for:
+`compact` folds what counts, `discard` throws away what counts no more.
 """
+
+import os
+
+# Polars' allocator, told before Polars is imported: by itself it keeps heaps for each core and what is freed
+# for 10 s, and a load takes a fifth more memory.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0")

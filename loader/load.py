@@ -33,8 +33,8 @@ from loader.progress import Progress
 from loader.publish import Places, end_batch
 from loader.sources import Source
 
-# Past eight, one server's write-ahead log is what a load waits for.
-WORKERS_MAX = 8
+# By itself a load takes no more: with more, memory grows, and the server is what it waits for.
+WORKERS_MAX = 4
 # How many chunks a worker may be ahead of the slowest one: their bad rows wait in memory for its.
 AHEAD_MAX = 4
 # Chunks at work, in the order of the source: each with its number, and how far the source was read for it.
