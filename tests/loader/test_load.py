@@ -428,7 +428,7 @@ def test_chunks_do_not_wait_for_the_disk_and_their_publishing_does(ports: Databa
 
 
 @pytest.mark.parametrize(("cores", "room", "workers"), [
-    (2, 100, 2), (4, 100, 4), (64, 100, 4), (4, 8, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1), (None, 100, 1),
+    (2, 100, 2), (4, 100, 4), (64, 100, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1), (None, 100, 1),
 ])  # fmt: skip
 def test_there_are_as_many_workers_as_cores_and_half_of_what_the_server_would_take(
     cores: int | None, room: int, workers: int, ports: Database, monkeypatch: pytest.MonkeyPatch
