@@ -9,6 +9,8 @@ tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back. `work`
 
 import os
 
-# Polars' allocator, told before Polars is imported: by itself it keeps heaps for each core and what is freed
-# for 10 s, and a load takes a fifth more memory.
+# What Polars reads when it is imported. Chunks run beside each other: threads within each are in the way.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+# By itself its allocator keeps heaps for each core and what is freed for 10 s, and a load takes a fifth more
+# memory.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0")

@@ -211,10 +211,13 @@ class Load:
 
 
 def workers_for(connection: psycopg.Connection) -> int:
-    """As many chunks at once as there are cores, while the server would take twice as many connections."""
+    """A chunk more at once than there are cores, since the server has one of them most of the time.
+
+    Fewer where the server would not take twice as many connections.
+    """
     row = connection.execute(query("loader", "server_room")).fetchone()
     room = row[0] if row else 0
-    return max(1, min(WORKERS_MAX, os.cpu_count() or 1, room // 2))
+    return max(1, min(WORKERS_MAX, 1 + (os.cpu_count() or 1), room // 2))
 
 
 def check_only(

@@ -40,16 +40,16 @@ def totals_of(prices: pl.DataFrame) -> pl.DataFrame:
     orig, dest = (pl.col(name).to_physical().cast(pl.UInt64) for name in ("orig_code", "dest_code"))
     month_day = pl.lit(CALENDAR).gather(pl.col("day").to_physical())
     lane_day = (orig * port_count + dest) * (MONTHS * DAYS_OF_MONTH) + month_day
+    in_order = prices.select(lane_day.alias("lane_day"), pl.col("price").cast(pl.Int64)).sort("lane_day")
+    # A day's prices lie together: where each run of them ends, the sum of all so far tells its own.
+    runs = in_order["lane_day"].rle().struct.unnest()
+    sums = in_order["price"].cum_sum().gather(runs["len"].cum_sum() - 1)
     by_month = (
-        prices.select(lane_day.alias("lane_day"), pl.col("price").cast(pl.Int64))
-        .sort("lane_day")  # groups that lie together need no table of them
-        .group_by("lane_day", maintain_order=True)
-        .agg(pl.col("price").sum().alias("price_sums"), pl.len().alias("price_counts"))
-        .select(
-            (pl.col("lane_day") // DAYS_OF_MONTH).alias("lane_month"),
-            (pl.col("lane_day") % DAYS_OF_MONTH).cast(pl.Int16).alias("days"),
-            "price_sums",
-            "price_counts",
+        runs.select(
+            (pl.col("value") // DAYS_OF_MONTH).alias("lane_month"),
+            (pl.col("value") % DAYS_OF_MONTH).cast(pl.Int16).alias("days"),
+            (sums - sums.shift(1, fill_value=0)).alias("price_sums"),
+            pl.col("len").alias("price_counts"),
         )
         .group_by("lane_month", maintain_order=True)
         .agg("days", "price_sums", "price_counts")

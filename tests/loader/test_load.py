@@ -428,10 +428,10 @@ def test_chunks_do_not_wait_for_the_disk_and_their_publishing_does(ports: Databa
 
 
 @pytest.mark.parametrize(("cores", "room", "workers"), [
-    (2, 100, 2), (4, 100, 4), (64, 100, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1), (None, 100, 1),
+    (1, 100, 2), (2, 100, 3), (4, 100, 4), (64, 100, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1),
 ])  # fmt: skip
-def test_there_are_as_many_workers_as_cores_and_half_of_what_the_server_would_take(
-    cores: int | None, room: int, workers: int, ports: Database, monkeypatch: pytest.MonkeyPatch
+def test_there_is_a_worker_more_than_cores_but_at_most_half_of_what_the_server_would_take(
+    cores: int, room: int, workers: int, ports: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who counts the connections is the loader's own role, who may not look into those of others."""
     monkeypatch.setattr("os.cpu_count", lambda: cores)
