@@ -21,6 +21,15 @@ WAIT_S = 2.0
 # them, and sound tasks would be replaced because their database is away.
 WAIT_AWAY_S = 0.05
 AWAY_S = 1.0
+# By lane and month from the index is the one plan that is right, however much there is. Left to its costs,
+# the server would read all deltas by a plan that it made, and kept, while there were none
+# (`test_a_plan_that_is_made_while_there_is_nothing_reads_by_index_too`).
+PLAN_SETTINGS = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 
 class DayTotal(NamedTuple):

@@ -25,6 +25,7 @@ from benchmarks.reader import ask, reader_beside
 from benchmarks.report import print_report, write_report
 from benchmarks.targets import OURS, Verdict, judge
 from database.queries import query
+from loader.compact import fold_all
 from local.environment import API_ROLE, LOADER_ROLE
 from local.postgres import PostgresServer
 
@@ -108,8 +109,12 @@ def run_ours(database: Database, file: Path, totals: dict[LaneDay, Total]) -> Ru
 
 
 def read_beside_load(database: Database, file: Path, totals: dict[LaneDay, Total]) -> Reading:
-    """Loads the file a second time, so that the reader's lanes have prices before and during it."""
+    """Loads the file a second time, so that the reader's lanes have prices before and during it.
+
+    The first one is folded by then, as a worker would have done.
+    """
     with database.connect() as connection:
+        fold_all(connection)
         connection.execute("VACUUM ANALYZE")
     checkpoint(database.server)
     with free_core(database.server) as core, reader_beside(database, core) as answers:

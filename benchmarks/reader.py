@@ -21,11 +21,13 @@ from random import Random
 import psutil
 import psycopg
 
+from api.store import PLAN_SETTINGS
 from benchmarks import BenchmarkError
 from benchmarks.cores import keep_to
 from benchmarks.databases import Database
 from benchmarks.process import ROOT
 from benchmarks.random_prices import DAYS, SEED, Lane, Total, random_lanes
+from database.connect import connect
 from database.queries import query
 from local.environment import API_ROLE
 
@@ -53,7 +55,7 @@ def main() -> None:
         first = random.randrange(len(DAYS) - RANGE_DAYS + 1)
         ask(connection, random.choice(lanes), DAYS[first], DAYS[first + RANGE_DAYS - 1])
 
-    with psycopg.connect(autocommit=True) as connection:
+    with connect("rates-reader", autocommit=True, settings=PLAN_SETTINGS) as connection:
         for _ in range(WARM_UP):
             ask_something()
         print("ready", flush=True)

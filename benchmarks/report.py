@@ -24,7 +24,7 @@ HOW = (
     " checkpoint falls into it. Seconds are the best of the rounds, since what else a machine does only"
     " ever adds time; memory and publishing are the worst of them. The loader and pgloader are whole"
     " processes, the others begin on an open connection; executemany inserts into the bare table. The"
-    f" reader asks the API's statement for {RANGE_DAYS} days of a random lane beside a load of its own, one"
+    f" reader asks the API's statement for {RANGE_DAYS} days of a random lane, once what is in is folded, one"
     f" question each {PERIOD_S / MS:g} ms whether the last was answered or not, and counts from when each"
     " was due; it has one core to itself, and the load makes do with the others."
 )

@@ -10,6 +10,7 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -28,24 +29,34 @@ NOTICE_SILENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds
 }
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 REQUIRED = ("PGHOST", "PGUSER", "PGDATABASE")
 AUTHS = ("password", "iam")
 
 
-def connect(application_name: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """One connection.
+def connect(
+    application_name: str, *, autocommit: bool = False, settings: Mapping[str, str] = NO_SETTINGS
+) -> psycopg.Connection:
+    """One connection; `settings` are the server's, and hold for it.
 
     Raises ConfigurationError when the environment does not name a server, DatabaseUnavailable when that
     server does not let us in.
     """
     with translated_errors():
-        return psycopg.connect(**connection_parameters(application_name), autocommit=autocommit)
+        parameters = connection_parameters(application_name, settings=settings)
+        return psycopg.connect(**parameters, autocommit=autocommit)
 
 
 def make_pool(
-    application_name: str, *, size_max: int, wait_s: float = POOL_WAIT_S
+    application_name: str,
+    *,
+    size_max: int,
+    wait_s: float = POOL_WAIT_S,
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> psycopg_pool.ConnectionPool:
     """A closed pool of at most `size_max` connections, checked when handed out; open it after a fork.
+
+    `settings` are the server's, and hold for each of the connections.
 
     Waiting for a free connection is bounded by `wait_s`, then `psycopg_pool.PoolTimeout` is raised.
     """
@@ -60,7 +71,7 @@ def make_pool(
             raise
 
     pool = psycopg_pool.ConnectionPool(
-        kwargs=partial(connection_parameters, application_name),
+        kwargs=partial(connection_parameters, application_name, settings=settings),
         min_size=0,  # so that a database may pause while nobody asks
         max_size=size_max,
         timeout=wait_s,
@@ -74,7 +85,11 @@ def make_pool(
     return pool
 
 
-def connection_parameters(application_name: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def connection_parameters(
+    application_name: str,
+    environ: Mapping[str, str] = os.environ,
+    settings: Mapping[str, str] = NO_SETTINGS,
+) -> dict[str, Any]:
     """What `psycopg.connect` needs now, with a fresh IAM token where `RATES_DB_AUTH=iam`.
 
     libpq reads `PG*` by itself. Raises ConfigurationError naming all that is missing or wrong at once, and
@@ -103,6 +118,9 @@ def connection_parameters(application_name: str, environ: Mapping[str, str] = os
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
     for name, value in NOTICE_SILENCE.items():
         parameters.setdefault(name, value)
+    if settings:
+        given = parameters.get("options") or environ.get("PGOPTIONS", "")
+        parameters["options"] = " ".join([given, *(f"-c {name}={value}" for name, value in settings.items())])
     if auth == "iam":
         parameters["password"] = iam_token(
             host=parameters.get("host") or environ.get("PGHOST", ""),

@@ -13,4 +13,4 @@ import os
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 # By itself its allocator keeps heaps for each core and what is freed for 10 s, and a load takes a fifth more
 # memory.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0")
+os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:100,muzzy_decay_ms:0")

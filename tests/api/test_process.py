@@ -38,6 +38,21 @@ def workers(service: Service) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children()
 
 
+def test_the_deltas_are_read_by_index_even_while_there_are_none(database: Database) -> None:
+    """Else a plan made now would read all that a load puts there later."""
+    with database.connect() as connection:
+        connection.execute("INSERT INTO regions VALUES ('r', 'R', NULL)")
+        connection.execute("INSERT INTO ports VALUES ('A', 'A', 'r'), ('B', 'B', 'r')")
+        connection.execute("INSERT INTO postings VALUES (1)")
+        connection.execute("VACUUM ANALYZE")
+    scans = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'lane_month_deltas'"
+    ((whole_before, by_index_before),) = database.rows(scans)
+    with Service(database.environment("rates_api")) as service:
+        assert service.client.get(QUESTION).status_code == 200
+    wait_until(lambda: database.rows(scans)[0][1] > by_index_before)
+    assert database.rows(scans)[0][0] == whole_before
+
+
 # --- starting ----------------------------------------------------------------------------------------------
 
 

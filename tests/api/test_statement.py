@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
+import psycopg
 import pytest
 
+from api.store import PLAN_SETTINGS
 from database.queries import query
 from tests.postgres import Database
 
@@ -34,6 +36,13 @@ def large(filled: Database) -> Database:
     return filled
 
 
+def connect_as_the_api(database: Database) -> psycopg.Connection:
+    connection = database.connect("rates_api")
+    for setting in PLAN_SETTINGS.items():
+        connection.execute("SELECT set_config(%s, %s, false)", setting)
+    return connection
+
+
 def plan(database: Database, orig_code: str, dest_code: str) -> list[dict]:
     """Every node of the plan that PostgreSQL ran, as the API's role."""
     question = {
@@ -42,7 +51,7 @@ def plan(database: Database, orig_code: str, dest_code: str) -> list[dict]:
         "date_from": date(2021, 1, 1),
         "date_to": date(2021, 1, 31),
     }
-    with database.connect("rates_api") as connection:
+    with connect_as_the_api(database) as connection:
         (row,) = connection.execute(EXPLAIN + query("api", "lane_totals"), question).fetchall()
     nodes, found = [row[0][0]["Plan"]], []
     while nodes:
@@ -63,6 +72,26 @@ def test_totals_are_found_by_index(large: Database, orig_code: str, dest_code: s
     assert "prices" not in read
     whole = {relation for relation, kind in scans if kind == "Seq Scan"}
     assert not whole & {"lane_month_totals", "lane_month_deltas", "region_ports"}
+
+
+@pytest.mark.parametrize(("orig_code", "dest_code"), [("CNSGH", "DEHAM"), ("asia", "europe")])
+def test_a_plan_that_is_made_while_there_is_nothing_reads_by_index_too(
+    database: Database, orig_code: str, dest_code: str
+) -> None:
+    """A server keeps a prepared statement's plan, and a load may fill the deltas before it makes another."""
+    with database.connect() as connection:
+        connection.execute("VACUUM ANALYZE")
+    nodes = plan(database, orig_code, dest_code)
+    scans = {
+        (node["Relation Name"], node["Node Type"], node.get("Index Name"))
+        for node in nodes
+        if node.get("Relation Name", "").startswith("lane_month")
+    }
+    assert scans == {
+        ("lane_month_totals", "Index Scan", "lane_month_totals_pkey"),
+        ("lane_month_deltas", "Index Scan", "lane_month_deltas_lane"),
+    }
+    assert not {"Hash Join", "Merge Join"} & {node["Node Type"] for node in nodes}
 
 
 def test_one_lane_touches_a_handful_of_pages(large: Database) -> None:

@@ -187,3 +187,14 @@ def test_a_query_is_the_text_of_its_file() -> None:
     assert query("api", "check").startswith(b"-- ")
     with pytest.raises(FileNotFoundError):
         query("api", "no_such_query")
+
+
+def test_settings_hold_for_each_connection_beside_those_of_the_environment(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in database.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=7MB")
+    with make_pool(NAME, size_max=1, settings={"enable_seqscan": "off"}) as pool, pool.connection() as one:
+        row = one.execute("SELECT current_setting('work_mem'), current_setting('enable_seqscan')").fetchone()
+    assert row == ("7MB", "off")
