@@ -27,8 +27,6 @@ AWAY_S = 1.0
 PLAN_SETTINGS = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
 }
 
 

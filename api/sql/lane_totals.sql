@@ -16,19 +16,29 @@ dest AS (
     WHERE region_slug = %(dest_code)s AND NOT EXISTS (SELECT FROM ports WHERE code = %(dest_code)s)
 ),
 
+-- Fenced by OFFSET 0, so that a lane is always given before its totals are looked up: a plan that is made while
+-- there are few of them, and kept, would look through all and pick the lane out then.
 totals AS (
-    SELECT base.month, base.days, base.price_sums, base.price_counts
-    FROM orig, dest, lane_month_totals AS base
-    WHERE
-        base.orig_code = orig.port_code AND base.dest_code = dest.port_code
-        AND base.month BETWEEN date_trunc('month', %(date_from)s::timestamp)::date AND %(date_to)s
+    SELECT found.month, found.days, found.price_sums, found.price_counts
+    FROM orig, dest, LATERAL (
+        SELECT base.month, base.days, base.price_sums, base.price_counts
+        FROM lane_month_totals AS base
+        WHERE
+            base.orig_code = orig.port_code AND base.dest_code = dest.port_code
+            AND base.month BETWEEN date_trunc('month', %(date_from)s::timestamp)::date AND %(date_to)s
+        OFFSET 0
+    ) AS found
     UNION ALL
-    SELECT delta.month, delta.days, delta.price_sums, delta.price_counts
-    FROM orig, dest, lane_month_deltas AS delta
-    WHERE
-        delta.orig_code = orig.port_code AND delta.dest_code = dest.port_code
-        AND delta.month BETWEEN date_trunc('month', %(date_from)s::timestamp)::date AND %(date_to)s
-        AND delta.posting_no = ANY(ARRAY(SELECT posting_no FROM postings))
+    SELECT found.month, found.days, found.price_sums, found.price_counts
+    FROM orig, dest, LATERAL (
+        SELECT delta.month, delta.days, delta.price_sums, delta.price_counts
+        FROM lane_month_deltas AS delta
+        WHERE
+            delta.orig_code = orig.port_code AND delta.dest_code = dest.port_code
+            AND delta.month BETWEEN date_trunc('month', %(date_from)s::timestamp)::date AND %(date_to)s
+            AND delta.posting_no = ANY(ARRAY(SELECT posting_no FROM postings))
+        OFFSET 0
+    ) AS found
 ),
 
 by_day AS (
