@@ -29,6 +29,10 @@ print("\\n" + json.dumps(figures))
 """
 
 
+# Polars puts settings of its own there when it is imported here; a command makes do without them elsewhere.
+NOT_PASSED_ON = ("POLARS_", "_RJEM_")
+
+
 @dataclass(frozen=True)
 class Ended:
     """A process that has ended; `began` and `ended` on the clock of `time.monotonic`, which all share."""
@@ -45,11 +49,16 @@ class Ended:
         return self.ended - self.began
 
 
+def inherited() -> dict[str, str]:
+    """The environment of what is measured, which is a person's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
+
+
 def run_process(command: Sequence[str], *, environment: Mapping[str, str], timeout_s: float) -> Ended:
     """Raises BenchmarkError when it takes longer than `timeout_s`, and ends it then."""
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", MEASURE, *command],
-        env={**os.environ, **environment},
+        env={**inherited(), **environment},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

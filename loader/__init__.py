@@ -11,6 +11,5 @@ import os
 
 # What Polars reads when it is imported. Chunks run beside each other: threads within each are in the way.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
-# By itself its allocator keeps heaps for each core and what is freed for 10 s, and a load takes a fifth more
-# memory.
+# By itself it lets its allocator keep heaps for each core, and a load takes a fifth more memory.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:100,muzzy_decay_ms:0")

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from benchmarks import BenchmarkError
-from benchmarks.process import run_process
+from benchmarks.process import NOT_PASSED_ON, run_process
 
 MB = 1_000_000
 
@@ -42,3 +42,16 @@ def test_a_process_that_takes_too_long_is_ended_with_an_error() -> None:
 def test_a_command_that_is_not_there_is_named() -> None:
     with pytest.raises(BenchmarkError, match="no-such-command could not be started"):
         run_process(["no-such-command"], environment={}, timeout_s=30)
+
+
+def test_what_polars_puts_into_the_environment_of_this_process_is_not_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("POLARS_MAX_THREADS", "_RJEM_MALLOC_CONF"):
+        monkeypatch.setenv(name, "1")
+    ended = run_process(
+        [sys.executable, "-c", "import os; print(*os.environ)"], environment={"KEPT": "1"}, timeout_s=10
+    )
+    names = ended.stdout.split()
+    assert "KEPT" in names
+    assert not any(name.startswith(NOT_PASSED_ON) for name in names)
