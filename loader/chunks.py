@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("orig_code", "dest_code", "day", "price")
 # Enough for a chunk's totals to be far fewer than its rows (docs/decisions/0009-totals-a-lane-and-month.md),
 # and little enough for four chunks at once in 256 MB.
-CHUNK_ROWS = 150_000
+CHUNK_ROWS = 200_000
 # However long the rows are, so that the memory a chunk takes is bounded.
 CHUNK_BYTES_MAX = 32 * 1024 * 1024
 

@@ -217,7 +217,12 @@ def workers_for(connection: psycopg.Connection) -> int:
     """
     row = connection.execute(query("loader", "server_room")).fetchone()
     room = row[0] if row else 0
-    return max(1, min(WORKERS_MAX, 1 + (os.cpu_count() or 1), room // 2))
+    return max(1, min(WORKERS_MAX, 1 + cores(), room // 2))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_only(

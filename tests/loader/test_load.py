@@ -434,7 +434,7 @@ def test_there_is_a_worker_more_than_cores_but_at_most_half_of_what_the_server_w
     cores: int, room: int, workers: int, ports: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who counts the connections is the loader's own role, who may not look into those of others."""
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
     with ports.connect("rates_loader") as connection, taken_but(ports, room):
         assert workers_for(connection) == workers
 
