@@ -29,7 +29,7 @@ from loader.compact import fold_all
 from local.environment import API_ROLE, LOADER_ROLE
 from local.postgres import PostgresServer
 
-IDLE_S = 3.0
+IDLE_S = 10.0
 # Above this, the answers of a few lanes are checked instead of all.
 ALL_LANES_ROWS_MAX = 1_000_000
 FEW_LANES = 20
