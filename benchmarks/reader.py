@@ -35,8 +35,8 @@ PERIOD_S = 0.005
 RANGE_DAYS = 31
 WARM_UP = 100  # questions before the first that counts: the server's caches, and the statement prepared
 STOP_TIMEOUT_S = 60
-# On its core it goes before the system's own threads, which write out what the load wrote and cannot be told to
-# do so elsewhere: all that the slow answers had waited for was a turn on the core.
+# On its core it goes before the system's own threads, which write out what the load wrote and cannot be told
+# to do so elsewhere: a turn on the core was all that the slow answers had waited for.
 FIRST = -20
 
 Answer = tuple[float, float]  # due on the clock of time.monotonic, seconds from then
