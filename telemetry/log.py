@@ -1,0 +1,70 @@
+"""Logs as JSON, a line an event: what happened, when, at which level, and the ids that it belongs to.
+
+`bound` puts ids (`batch`, `chunk`, `request_id`) on every line that its thread logs meanwhile, so that one
+question finds a batch's life from the request that brought it to its publishing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import IO, Any
+
+import structlog
+
+PROCESSORS: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
+
+def configure(service: str, stream: IO[str] | None = None) -> None:
+    """From here on all that this process logs, by `logging` too, is JSON on `stream` (stdout).
+
+    `service` stands in every line, and `stack` as RATES_STACK has it. Levels below INFO are dropped.
+    """
+    stream = stream or sys.stdout
+    whose = {"service": service, "stack": os.environ.get("RATES_STACK") or "local"}
+
+    def add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        return {**whose, **event}
+
+    shared: list[structlog.typing.Processor] = [add_service, *PROCESSORS]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(default=str),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    for noisy in ("botocore", "boto3", "urllib3", "psycopg.pool"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def get_logger(name: str) -> Any:
+    """`log.info("chunk written", rows=3)`: an event in words that stay the same, and what it is about."""
+    return structlog.stdlib.get_logger(name)
+
+
+@contextmanager
+def bound(**ids: object) -> Generator[None]:
+    """Puts these on each line of this thread until the block ends; None is left out."""
+    with structlog.contextvars.bound_contextvars(**{k: str(v) for k, v in ids.items() if v is not None}):
+        yield
