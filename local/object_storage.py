@@ -16,37 +16,37 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 # Nobody checks them here; but boto3 and the AWS command line do not send a request without.
 ACCESS_KEY_ID = SECRET_ACCESS_KEY = "local"  # noqa: S105
-BUCKET = QUEUE = "rates-batches"
-DEAD_LETTER_QUEUE = "rates-batches-dead"
+BUCKET = "rates-batches"
 RECEIVES_MAX = 3
 PREFIX = "batches/"
 
 
-def create_batch_storage(endpoint_url: str) -> str:
+def create_batch_storage(endpoint_url: str, name: str = BUCKET) -> str:
     """The versioned bucket, its queues, and the event from one to the other. Returns the queue's URL."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # see `client`
 
     try:
-        return create_bucket_and_queues(client("s3", endpoint_url), client("sqs", endpoint_url))
+        return create_bucket_and_queues(client("s3", endpoint_url), client("sqs", endpoint_url), name)
     except (BotoCoreError, ClientError) as error:
         raise LocalError(f"the bucket and its queues could not be made on {endpoint_url}: {error}") from error
 
 
-def create_bucket_and_queues(s3: Any, sqs: Any) -> str:
-    dead_arn = create_queue(sqs, DEAD_LETTER_QUEUE)
+def create_bucket_and_queues(s3: Any, sqs: Any, name: str) -> str:
+    """Bucket and queue have the same `name`, the queue of dead letters one that begins with it."""
+    dead_arn = create_queue(sqs, f"{name}-dead")
     redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": RECEIVES_MAX})
-    queue_arn = create_queue(sqs, QUEUE, {"RedrivePolicy": redrive})
-    s3.create_bucket(Bucket=BUCKET)
-    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    queue_arn = create_queue(sqs, name, {"RedrivePolicy": redrive})
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     event = {
         "QueueArn": queue_arn,
         "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": PREFIX}]}},
     }
     s3.put_bucket_notification_configuration(
-        Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [event]}
+        Bucket=name, NotificationConfiguration={"QueueConfigurations": [event]}
     )
-    return sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    return sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
 
 def create_queue(sqs: Any, name: str, attributes: dict[str, str] | None = None) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from local.postgres import PostgresServer, free_port
+from storage import clients
+from tests.batch_storage import BatchStorage, new_storage, running_server
 from tests.postgres import PASSWORD, Database, clone, make_template
 
 COMPLETE = bool(os.environ.get("RATES_TESTS_COMPLETE"))
@@ -57,6 +59,23 @@ def as_loader(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     for name, value in database.environment("rates_loader").items():
         monkeypatch.setenv(name, value)
     return database
+
+
+@pytest.fixture(scope="session")
+def storage_server() -> Iterator[str]:
+    """The address of S3 and SQS, running."""
+    with running_server() as endpoint_url:
+        yield endpoint_url
+
+
+@pytest.fixture
+def storage(storage_server: str, monkeypatch: pytest.MonkeyPatch) -> BatchStorage:
+    """A bucket and queues of this test's own, which the test's own process uses too."""
+    storage = new_storage(storage_server)
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    clients.client.cache_clear()
+    return storage
 
 
 # --- what needs more than Python ---------------------------------------------------------------------------
