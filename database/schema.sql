@@ -64,7 +64,7 @@ CREATE TABLE public.batches (
     batch_no integer NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     key text NOT NULL,
-    content_hash bytea NOT NULL,
+    content_hash bytea,
     source text NOT NULL,
     state text DEFAULT 'loading'::text NOT NULL,
     chunk_rows integer NOT NULL,
@@ -75,19 +75,16 @@ CREATE TABLE public.batches (
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     ended_at timestamp with time zone,
     withdrawn_by text,
+    deadline timestamp with time zone,
+    dry_run boolean DEFAULT false NOT NULL,
+    callback_url text,
+    failure text,
+    late_since timestamp with time zone,
+    request_id text,
     CONSTRAINT batches_chunk_rows_check CHECK ((chunk_rows > 0)),
     CONSTRAINT batches_content_hash_check CHECK ((octet_length(content_hash) = 32)),
     CONSTRAINT batches_key_check CHECK ((key <> ''::text)),
-    CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['loading'::text, 'published'::text, 'rejected'::text, 'withdrawn'::text])))
-);
-
-ALTER TABLE public.batches ALTER COLUMN batch_no ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.batches_batch_no_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
+    CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['loading'::text, 'published'::text, 'rejected'::text, 'withdrawn'::text, 'valid'::text, 'failed'::text])))
 );
 
 CREATE TABLE public.chunks (
@@ -102,6 +99,81 @@ CREATE TABLE public.chunks (
     reversed boolean DEFAULT false NOT NULL,
     CONSTRAINT chunks_chunk_no_check CHECK ((chunk_no >= 0)),
     CONSTRAINT chunks_content_hash_check CHECK ((octet_length(content_hash) = 32))
+);
+
+CREATE TABLE public.plans (
+    batch_no integer NOT NULL,
+    content jsonb NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    complete boolean DEFAULT false NOT NULL,
+    chunk_count integer DEFAULT 0 NOT NULL,
+    next_byte bigint DEFAULT 0 NOT NULL,
+    next_line bigint DEFAULT 1 NOT NULL,
+    bytes_read bigint DEFAULT 0 NOT NULL
+);
+
+CREATE VIEW public.batch_status AS
+ SELECT batches.batch_no,
+    batches.id,
+    batches.key,
+    encode(batches.content_hash, 'hex'::text) AS content_hash,
+    batches.source,
+    batches.state,
+    batches.error_count,
+    batches.created_by,
+    batches.created_at,
+    batches.ended_at,
+    batches.withdrawn_by,
+    batches.deadline,
+    batches.dry_run,
+    batches.callback_url,
+    batches.failure,
+    batches.late_since,
+    batches.request_id,
+    COALESCE(done.row_count, batches.row_count) AS row_count,
+    COALESCE(done.chunk_count, batches.chunk_count) AS chunk_count,
+    COALESCE(done.error_count, batches.error_count) AS error_count_so_far,
+    plans.chunk_count AS chunks_planned,
+    plans.complete AS planned,
+    progress.share,
+    progress.rows_per_second,
+        CASE
+            WHEN ((progress.rows_per_second > 0) AND (progress.share > (0)::double precision)) THEN (clock_timestamp() + make_interval(secs => ((((done.row_count)::double precision * ((1)::double precision - progress.share)) / progress.share) / (progress.rows_per_second)::double precision)))
+            ELSE NULL::timestamp with time zone
+        END AS expected_end
+   FROM (((public.batches
+     LEFT JOIN public.plans ON (((plans.batch_no = batches.batch_no) AND (batches.state = ANY (ARRAY['loading'::text, 'failed'::text])))))
+     LEFT JOIN LATERAL ( SELECT COALESCE(sum(chunks.row_count), (0)::bigint) AS row_count,
+            (count(*))::integer AS chunk_count,
+            COALESCE(sum(chunks.error_count), (0)::bigint) AS error_count,
+            ((COALESCE(sum(chunks.row_count) FILTER (WHERE (chunks.done_at > (clock_timestamp() - '00:01:00'::interval))), (0)::bigint))::numeric / EXTRACT(epoch FROM LEAST('00:01:00'::interval, GREATEST((clock_timestamp() - batches.created_at), '00:00:00.1'::interval)))) AS rows_per_second
+           FROM public.chunks
+          WHERE (chunks.batch_no = batches.batch_no)) done ON ((batches.state = ANY (ARRAY['loading'::text, 'failed'::text]))))
+     LEFT JOIN LATERAL ( SELECT (round(done.rows_per_second))::bigint AS rows_per_second,
+                CASE
+                    WHEN (plans.chunk_count = 0) THEN (0)::double precision
+                    WHEN plans.complete THEN ((done.chunk_count)::double precision / (plans.chunk_count)::double precision)
+                    ELSE ((((done.chunk_count)::double precision / (plans.chunk_count)::double precision) * (plans.bytes_read)::double precision) / (GREATEST(((plans.content ->> 'size'::text))::bigint, (1)::bigint))::double precision)
+                END AS share) progress ON (true));
+
+ALTER TABLE public.batches ALTER COLUMN batch_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.batches_batch_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.callbacks (
+    batch_id uuid NOT NULL,
+    outcome text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_try_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    answer text,
+    told_at timestamp with time zone,
+    given_up_at timestamp with time zone
 );
 
 CREATE TABLE public.data_version (
@@ -180,6 +252,17 @@ CREATE VIEW public.lane_day_totals AS
                   WHERE (batches.state = 'published'::text))))) totals,
     LATERAL UNNEST(totals.days, totals.price_sums, totals.price_counts) of_day(day, price_sum, price_count);
 
+CREATE TABLE public.planned_chunks (
+    batch_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    first_line bigint NOT NULL,
+    begin_byte bigint NOT NULL,
+    end_byte bigint NOT NULL,
+    object_key text,
+    attempts smallint DEFAULT 0 NOT NULL,
+    failure text
+);
+
 CREATE TABLE public.ports (
     code text NOT NULL,
     name text NOT NULL,
@@ -251,6 +334,9 @@ ALTER TABLE ONLY public.batches
 ALTER TABLE ONLY public.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_no);
 
+ALTER TABLE ONLY public.callbacks
+    ADD CONSTRAINT callbacks_pkey PRIMARY KEY (batch_id, outcome);
+
 ALTER TABLE ONLY public.chunks
     ADD CONSTRAINT chunks_pkey PRIMARY KEY (batch_no, chunk_no);
 
@@ -262,6 +348,12 @@ ALTER TABLE ONLY public.discards
 
 ALTER TABLE ONLY public.lane_month_totals
     ADD CONSTRAINT lane_month_totals_pkey PRIMARY KEY (orig_code, dest_code, month);
+
+ALTER TABLE ONLY public.planned_chunks
+    ADD CONSTRAINT planned_chunks_pkey PRIMARY KEY (batch_no, chunk_no);
+
+ALTER TABLE ONLY public.plans
+    ADD CONSTRAINT plans_pkey PRIMARY KEY (batch_no);
 
 ALTER TABLE ONLY public.ports
     ADD CONSTRAINT ports_pkey PRIMARY KEY (code);
@@ -279,6 +371,10 @@ ALTER TABLE ONLY public.schema_version
     ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
 
 CREATE INDEX batches_created_at ON public.batches USING btree (created_at);
+
+CREATE INDEX batches_loading ON public.batches USING btree (batch_no) WHERE (state = 'loading'::text);
+
+CREATE INDEX callbacks_open ON public.callbacks USING btree (next_try_at) WHERE ((told_at IS NULL) AND (given_up_at IS NULL));
 
 CREATE INDEX lane_month_deltas_chunk ON public.lane_month_deltas USING brin (posting_no, chunk_no) WITH (autosummarize='on');
 
@@ -299,6 +395,9 @@ ALTER TABLE ONLY public.batch_errors
 
 ALTER TABLE ONLY public.batch_events
     ADD CONSTRAINT batch_events_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.batches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.callbacks
+    ADD CONSTRAINT callbacks_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.batches(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.chunks
     ADD CONSTRAINT chunks_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES public.batches(batch_no) ON DELETE CASCADE;
@@ -331,6 +430,14 @@ GRANT UPDATE(write_seconds) ON TABLE public.chunks TO rates_loader;
 
 GRANT UPDATE(reversed) ON TABLE public.chunks TO rates_loader;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.plans TO rates_loader;
+
+GRANT SELECT ON TABLE public.batch_status TO rates_api;
+GRANT SELECT ON TABLE public.batch_status TO rates_loader;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.callbacks TO rates_loader;
+GRANT SELECT ON TABLE public.callbacks TO rates_api;
+
 GRANT SELECT ON TABLE public.data_version TO rates_api;
 GRANT SELECT,UPDATE ON TABLE public.data_version TO rates_loader;
 
@@ -348,6 +455,8 @@ GRANT SELECT ON TABLE public.postings TO rates_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.postings TO rates_loader;
 
 GRANT SELECT ON TABLE public.lane_day_totals TO rates_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.planned_chunks TO rates_loader;
 
 GRANT SELECT ON TABLE public.ports TO rates_api;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.ports TO rates_loader;

@@ -10,7 +10,8 @@ import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from getpass import getuser
 from io import BytesIO
 from socket import gethostname
@@ -29,57 +30,93 @@ from loader.totals import totals_of
 COPY_ROWS = 50_000
 
 
+def who() -> str:
+    """The person or task that is at it, user@host."""
+    try:
+        user = getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "loader"
+    return f"{user}@{gethostname()}"
+
+
 @dataclass(frozen=True)
 class Batch:
-    """A row of `batches`. `chunk_rows` is how it was first cut, whatever is asked for now."""
+    """A row of `batches`. `chunk_rows` is how it was first cut, whatever is asked for now.
+
+    `content_hash` is None where nobody has read all of the content before its chunks are done.
+    """
 
     batch_no: int
     id: uuid.UUID
     key: str
-    content_hash: bytes
+    content_hash: bytes | None
     state: str
     chunk_rows: int
     row_count: int
     error_count: int
     withdrawn_by: str | None
+    dry_run: bool
 
 
-def open_batch(
-    connection: psycopg.Connection, *, key: str, content_hash: bytes, source: str, chunk_rows: int
-) -> Batch:
+@dataclass(frozen=True)
+class Order:
+    """A batch as it is asked for. `created_by` is whoever sent it, `request_id` of what brought it."""
+
+    key: str
+    content_hash: bytes | None
+    source: str
+    chunk_rows: int
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    created_by: str = field(default_factory=who)
+    deadline: datetime | None = None
+    dry_run: bool = False
+    callback_url: str | None = None
+    request_id: str | None = None
+
+
+def open_batch(connection: psycopg.Connection, order: Order) -> Batch:
     """The batch of this key: a new one, the one that is loading or published, or a rejected one afresh.
 
-    A rejected batch gets another try, since what was wrong may have been the ports. Raises UsageError when
-    the key was used for other content, or the batch was withdrawn.
+    A rejected batch gets another try, since what was wrong may have been the ports; so does one that was
+    given up. Raises UsageError when the key was used for other content, or the batch was withdrawn.
     """
-    asked = {"key": key, "content_hash": content_hash, "source": source, "chunk_rows": chunk_rows}
+    key = order.key
     with connection.transaction():
         opened = None
         batch = find_batch(connection, key)
         if batch is None:
-            new = {**asked, "id": uuid.uuid4(), "done_by": who()}
-            opened = connection.execute(query("loader", "open_batch"), new).fetchone()
+            opened = connection.execute(query("loader", "open_batch"), vars(order)).fetchone()
             batch = found_again(connection, key)
-        refuse_other_batch(batch, content_hash)
+        refuse_other_batch(batch, order)
         refuse_withdrawn(batch)
         if opened is not None:
             record_event(connection, batch, "opened")
         elif batch.state == "rejected":
             connection.execute(query("loader", "forget_chunks"), {"batch_no": batch.batch_no})
-            again = connection.execute(query("loader", "reopen_batch"), {**asked, "batch_no": batch.batch_no})
+            values = {**vars(order), "batch_no": batch.batch_no}
+            again = connection.execute(query("loader", "reopen_batch"), values)
             batch = found_again(connection, key)
             record_event(connection, batch, "reopened" if again.rowcount else "resumed")
-        elif batch.state == "loading":
+        elif batch.state in {"loading", "failed"}:
+            connection.execute(query("loader", "resume_batch"), {"batch_no": batch.batch_no})
+            batch = found_again(connection, key)
             record_event(connection, batch, "resumed")
     return batch
 
 
-def refuse_other_batch(batch: Batch, content_hash: bytes) -> None:
-    if batch.content_hash != content_hash:
+def refuse_other_batch(batch: Batch, order: Order) -> None:
+    if batch.dry_run != order.dry_run:
+        raise UsageError(f"key {batch.key!r} belongs to batch {batch.id}, a dry run; use another --key")
+    if batch.content_hash != order.content_hash:
         raise UsageError(
             f"key {batch.key!r} belongs to batch {batch.id} ({batch.state}), whose content is another:"
-            f" its SHA-256 is {batch.content_hash.hex()}, this one's {content_hash.hex()}; use another --key"
+            f" its SHA-256 is {shown_hash(batch.content_hash)}, this one's {shown_hash(order.content_hash)};"
+            " use another --key"
         )
+
+
+def shown_hash(content_hash: bytes | None) -> str:
+    return "not known" if content_hash is None else content_hash.hex()
 
 
 def refuse_withdrawn(batch: Batch) -> None:
@@ -108,15 +145,6 @@ def record_event(
     batch_id = batch.id if isinstance(batch, Batch) else batch
     values = {"batch_id": batch_id, "event": event, "seconds": seconds, "done_by": who()}
     connection.execute(query("loader", "record_event"), values)
-
-
-def who() -> str:
-    """The person or task that is at it, user@host."""
-    try:
-        user = getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = "loader"
-    return f"{user}@{gethostname()}"
 
 
 def known_ports(connection: psycopg.Connection) -> set[str]:

@@ -21,6 +21,7 @@ from loader.chunks import CHUNK_ROWS, Chunk, FaultChunk
 from loader.errors import FileRejected, RowError, Stopped, UsageError
 from loader.ledger import (
     Batch,
+    Order,
     chunk_transaction,
     claim_chunk,
     done_chunks,
@@ -134,13 +135,8 @@ def load_batch(
 ) -> Result:
     with connect("rates-loader", autocommit=True) as connection:
         content_hash = source.content_hash()
-        batch = open_batch(
-            connection,
-            key=options.key or f"sha256:{content_hash.hex()}",
-            content_hash=content_hash,
-            source=source.name,
-            chunk_rows=options.chunk_rows,
-        )
+        key = options.key or f"sha256:{content_hash.hex()}"
+        batch = open_batch(connection, Order(key, content_hash, source.name, options.chunk_rows))
         if batch.state == "published":
             return Result(batch.id, batch.state, batch.row_count, 0, [], 0, repeat=True)
         load = Load(

@@ -54,7 +54,8 @@ class Ending:
 
 
 def end_batch(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, places: Places) -> Ending:
-    """Publishes the batch if its chunks are all in and clean, rejects it if one is not clean.
+    """Publishes the batch if its chunks are all in and clean, rejects it if one is not clean; a dry run whose
+    chunks are clean is valid, and changes no answer.
 
     Safe to call by several at once: the first one ends the batch, the others learn how. Raises LoaderError
     where chunks are missing, UsageError where the batch was withdrawn meanwhile.
@@ -83,20 +84,39 @@ def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, pl
     if was_loading:
         if chunks_in != chunk_count:
             raise LoaderError(f"batch {batch.id} has {chunks_in} of {chunk_count} chunks; load it again")
-        state = "rejected" if error_count else "published"
+        state = "rejected" if error_count else "valid" if batch.dry_run else "published"
         if state == "published":
             upsert_places(connection, places)
             connection.execute(query("loader", "post"), {"posting_no": batch.batch_no})
             connection.execute(query("loader", "raise_version"))
-        else:
+        elif state == "rejected":
             connection.execute(query("loader", "discard"), key)
-        ending = {"state": state, "chunk_count": chunk_count, "error_count": error_count}
-        rows_in = row_count if state == "published" else 0
+        ending = {"state": state, "chunk_count": chunk_count, "error_count": error_count, "failure": None}
+        rows_in = 0 if state == "rejected" else row_count
         connection.execute(query("loader", "end_batch"), {**key, **ending, "row_count": rows_in})
+        connection.execute(query("loader", "forget_plan"), key)
         record_event(connection, batch, state)
-    rows_in = row_count if state == "published" else 0
+    rows_in = 0 if state == "rejected" else row_count
     errors = first_errors(connection, batch.batch_no) if error_count else []
     return Ending(state, rows_in, error_count, errors, first=was_loading)
+
+
+def give_up(connection: psycopg.Connection, batch: Batch, reason: str) -> bool:
+    """Ends a batch that cannot be gone on with, for a reason that may be mended; what is in of it stays.
+
+    False where it has ended otherwise. Within it, the same call of several changes it once.
+    """
+    key = {"batch_no": batch.batch_no}
+    with connection.transaction():
+        tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
+        if tally is None or tally[0] != "loading":
+            return False
+        _, _, chunk_count, row_count, error_count = tally
+        counts = {"chunk_count": chunk_count, "row_count": row_count, "error_count": error_count}
+        ending = {**key, **counts, "state": "failed", "failure": reason}
+        connection.execute(query("loader", "end_batch"), ending)
+        record_event(connection, batch, "failed")
+    return True
 
 
 def first_errors(connection: psycopg.Connection, batch_no: int) -> list[RowError]:

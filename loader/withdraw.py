@@ -20,6 +20,7 @@ from loader.errors import UsageError
 from loader.ledger import Batch, record_event, who
 
 POLL_S = 0.05
+NOTHING_IN = {"rejected": "was rejected", "valid": "was a dry run"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ def withdraw(connection: psycopg.Connection, name: str) -> Withdrawal:
     batch = find_by_name(connection, name)
     if batch is None:
         raise UsageError(f"no batch has the id or key {name!r}; `loader batches` lists them")
-    if batch.state == "rejected":
-        raise UsageError(
-            f"batch {batch.id} was rejected: none of its rows is in, there is nothing to withdraw"
-        )
+    if batch.state in NOTHING_IN:
+        what = NOTHING_IN[batch.state]
+        raise UsageError(f"batch {batch.id} {what}: none of its rows is in, there is nothing to withdraw")
     repeat = batch.state == "withdrawn"
     if not repeat:
         if not ask(connection, batch):
@@ -100,7 +100,7 @@ def take_out(connection: psycopg.Connection, batch: Batch) -> bool:
     began = time.monotonic()
     with connection.transaction():
         state = connection.execute(query("loader", "hold_batch"), key).fetchone()
-        if state not in {("loading",), ("published",)}:
+        if state not in {("loading",), ("failed",), ("published",)}:
             return True  # somebody else was first
         if state == ("published",):
             unposted = connection.execute(
@@ -113,6 +113,7 @@ def take_out(connection: psycopg.Connection, batch: Batch) -> bool:
                 connection.execute(query("loader", "post"), {"posting_no": -batch.batch_no})
             connection.execute(query("loader", "raise_version"))
         connection.execute(query("loader", "set_withdrawn"), key)
+        connection.execute(query("loader", "forget_plan"), key)
         connection.execute(query("loader", "discard"), key)
         record_event(connection, batch, "withdrawn")
     spent = {"batch_id": batch.id, "event": "withdrawn", "seconds": time.monotonic() - began}

@@ -1,3 +1,3 @@
 -- The batch of a key.
-SELECT batch_no, id, key, content_hash, state, chunk_rows, row_count, error_count, withdrawn_by
+SELECT batch_no, id, key, content_hash, state, chunk_rows, row_count, error_count, withdrawn_by, dry_run
 FROM batches WHERE key = %(key)s;

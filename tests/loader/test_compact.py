@@ -15,7 +15,7 @@ from database.connect import make_pool
 from loader.check import Ports, check
 from loader.compact import fold_all
 from loader.errors import Stopped
-from loader.ledger import chunk_transaction, claim_chunk, open_batch, write_chunk
+from loader.ledger import Order, chunk_transaction, claim_chunk, open_batch, write_chunk
 from loader.load import Options, load
 from loader.publish import Places, end_batch
 from loader.sources import Files
@@ -282,7 +282,7 @@ def test_it_waits_neither_for_a_reader_nor_for_a_load_nor_they_for_it(
         ports.connect("rates_loader") as folder,
     ):
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        batch = open_batch(writer, key="later", content_hash=b"1" * 32, source="later.csv", chunk_rows=60)
+        batch = open_batch(writer, Order("later", b"1" * 32, "later.csv", 60))
         for connection in (writer, folder):
             connection.execute("SET lock_timeout = '1ms'")
         with reader.transaction(), chunk_transaction(writer):

@@ -15,6 +15,7 @@ from loader.chunks import Chunk
 from loader.errors import LoaderError, UsageError
 from loader.ledger import (
     Batch,
+    Order,
     chunk_transaction,
     claim_chunk,
     done_chunks,
@@ -43,7 +44,7 @@ def connection(ports: Database) -> Iterator[psycopg.Connection]:
 def open_(
     connection: psycopg.Connection, key: str = "k", content_hash: bytes = HASH, rows: int = 10
 ) -> Batch:
-    return open_batch(connection, key=key, content_hash=content_hash, source="prices.csv", chunk_rows=rows)
+    return open_batch(connection, Order(key, content_hash, "prices.csv", rows))
 
 
 def chunks_of(path: Path, rows_max: int) -> list[Chunk]:

@@ -15,7 +15,7 @@ import pytest
 from database.queries import query
 from loader.discard import discard_all
 from loader.errors import Stopped, UsageError
-from loader.ledger import open_batch
+from loader.ledger import Order, open_batch
 from loader.load import Options, load
 from loader.publish import Places, end_batch
 from loader.sources import Files
@@ -117,7 +117,7 @@ def test_the_only_batch_leaves_no_total_behind(
 def test_an_import_of_places_alone_may_be_withdrawn_and_the_places_stay(
     ports: Database, connection: psycopg.Connection
 ) -> None:
-    batch = open_batch(connection, key="k", content_hash=b"1" * 32, source="dump.sql", chunk_rows=10)
+    batch = open_batch(connection, Order("k", b"1" * 32, "dump.sql", 10))
     assert end_batch(connection, batch, chunk_count=0, places=Places()).state == "published"
     fold(ports)
     assert withdraw(connection, "k").state == "withdrawn"
@@ -153,8 +153,8 @@ def test_a_batch_that_is_rejected_while_its_withdrawal_is_asked_for_stays_reject
     ports: Database, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     """Found as one that is loading; by the time it is asked for, it has ended."""
-    batch = open_batch(connection, key="k", content_hash=b"1" * 32, source="a.csv", chunk_rows=10)
-    end = {"state": "rejected", "row_count": 0, "chunk_count": 0, "error_count": 1}
+    batch = open_batch(connection, Order("k", b"1" * 32, "a.csv", 10))
+    end = {"state": "rejected", "row_count": 0, "chunk_count": 0, "error_count": 1, "failure": None}
     with ports.connect("rates_loader") as other, ThreadPoolExecutor(1) as executor:
         with other.transaction():
             other.execute(query("loader", "end_batch"), {"batch_no": batch.batch_no, **end})
@@ -286,7 +286,7 @@ def test_what_is_asked_to_be_withdrawn_gets_no_further_chunk_and_is_not_publishe
     ports: Database, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     """The one who asked may have been killed right after."""
-    batch = open_batch(connection, key="k", content_hash=b"1" * 32, source="a.csv", chunk_rows=10)
+    batch = open_batch(connection, Order("k", b"1" * 32, "a.csv", 10))
     asked = find_by_name(connection, "k")
     assert asked is not None
     assert ask(connection, asked)

@@ -1,0 +1,131 @@
+-- Batches that come over HTTP: planned by one worker, done a chunk at a time by all (docs/decisions/0011).
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '60s';
+
+ALTER TABLE batches
+ADD COLUMN deadline timestamptz, -- when it has to be published, if it matters
+ADD COLUMN dry_run boolean NOT NULL DEFAULT false, -- checked, and never published
+ADD COLUMN callback_url text, -- who wants to be told how it ended
+ADD COLUMN failure text, -- why nobody goes on with it, in state failed
+ADD COLUMN late_since timestamptz, -- since when it has been known that it will miss its deadline
+ADD COLUMN request_id text; -- of the request that brought it
+
+-- Of an object that its sender put into the bucket, nobody has read all before its chunks are done.
+ALTER TABLE batches ALTER COLUMN content_hash DROP NOT NULL; -- squawk-ignore ban-drop-not-null
+
+-- valid: a dry run without a fault. failed: given up after several tries; `loader redrive` tries again.
+ALTER TABLE batches DROP CONSTRAINT batches_state_check; -- squawk-ignore ban-drop-constraint
+ALTER TABLE batches ADD CONSTRAINT batches_state_check CHECK (
+    state IN ('loading', 'published', 'rejected', 'withdrawn', 'valid', 'failed')
+) NOT VALID;
+ALTER TABLE batches VALIDATE CONSTRAINT batches_state_check; -- squawk-ignore constraint-missing-not-valid
+
+CREATE INDEX batches_loading ON batches (batch_no) WHERE state = 'loading'; -- squawk-ignore require-concurrent-index-creation
+
+-- How a batch that is loading is read by whoever does a chunk of it, and how far it has been cut. Apart from
+-- `batches`, whose row everyone who does a chunk holds.
+CREATE TABLE plans (
+    batch_no integer PRIMARY KEY,
+    content jsonb NOT NULL, -- a `loader.content.Content`
+    attempts smallint NOT NULL DEFAULT 0, -- how often planning was begun
+    complete boolean NOT NULL DEFAULT false, -- all its chunks are known
+    chunk_count integer NOT NULL DEFAULT 0, -- known so far
+    next_byte bigint NOT NULL DEFAULT 0, -- of the content as it is read, where planning goes on
+    next_line bigint NOT NULL DEFAULT 1,
+    bytes_read bigint NOT NULL DEFAULT 0 -- of the content as it is stored
+);
+
+-- The chunks that are still to be done; whoever does one takes its row out with the same transaction.
+CREATE TABLE planned_chunks (
+    batch_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    first_line bigint NOT NULL,
+    begin_byte bigint NOT NULL, -- of the content, or of the chunk's own object
+    end_byte bigint NOT NULL,
+    object_key text, -- the object it was put into, where the content cannot be read from the middle
+    attempts smallint NOT NULL DEFAULT 0, -- how often it was begun
+    failure text, -- what the last attempt ended with
+    PRIMARY KEY (batch_no, chunk_no)
+);
+
+-- Who is to be told how a batch ended, and whether they know.
+CREATE TABLE callbacks (
+    batch_id uuid NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+    outcome text NOT NULL, -- the state it ended in; begun again, it may end in another
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_try_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    attempts smallint NOT NULL DEFAULT 0,
+    answer text, -- to the last attempt
+    told_at timestamptz,
+    given_up_at timestamptz,
+    PRIMARY KEY (batch_id, outcome)
+);
+
+CREATE INDEX callbacks_open ON callbacks (next_try_at) WHERE told_at IS NULL AND given_up_at IS NULL;
+
+-- A batch as it is told of, by the API and by `loader show`: what is loading is counted from its chunks.
+CREATE VIEW batch_status AS
+SELECT
+    batches.batch_no,
+    batches.id,
+    batches.key,
+    encode(batches.content_hash, 'hex') AS content_hash,
+    batches.source,
+    batches.state,
+    batches.error_count,
+    batches.created_by,
+    batches.created_at,
+    batches.ended_at,
+    batches.withdrawn_by,
+    batches.deadline,
+    batches.dry_run,
+    batches.callback_url,
+    batches.failure,
+    batches.late_since,
+    batches.request_id,
+    coalesce(done.row_count, batches.row_count) AS row_count,
+    coalesce(done.chunk_count, batches.chunk_count) AS chunk_count,
+    coalesce(done.error_count, batches.error_count) AS error_count_so_far,
+    plans.chunk_count AS chunks_planned,
+    plans.complete AS planned,
+    progress.share,
+    progress.rows_per_second,
+    CASE
+        WHEN progress.rows_per_second > 0 AND progress.share > 0
+            THEN clock_timestamp() + make_interval(
+                secs => done.row_count * (1 - progress.share) / progress.share / progress.rows_per_second
+            )
+    END AS expected_end
+FROM batches
+LEFT JOIN plans ON plans.batch_no = batches.batch_no AND batches.state IN ('loading', 'failed')
+LEFT JOIN LATERAL (
+    SELECT
+        coalesce(sum(chunks.row_count), 0)::bigint AS row_count,
+        count(*)::integer AS chunk_count,
+        coalesce(sum(chunks.error_count), 0)::bigint AS error_count,
+        -- Over the last minute, or since it was begun.
+        coalesce(sum(chunks.row_count) FILTER (WHERE chunks.done_at > clock_timestamp() - interval '60 s'), 0)
+        / extract(
+            EPOCH FROM least(
+                interval '60 s', greatest(clock_timestamp() - batches.created_at, interval '0.1 s')
+            )
+        ) AS rows_per_second
+    FROM chunks WHERE chunks.batch_no = batches.batch_no
+) AS done ON batches.state IN ('loading', 'failed')
+LEFT JOIN LATERAL (
+    SELECT
+        round(done.rows_per_second)::bigint AS rows_per_second,
+        CASE
+            WHEN plans.chunk_count = 0 THEN 0
+            WHEN plans.complete THEN done.chunk_count::double precision / plans.chunk_count
+            -- While it is being cut: what is done of what is known, of what is read of all there is.
+            ELSE
+                done.chunk_count::double precision / plans.chunk_count
+                * plans.bytes_read / greatest((plans.content ->> 'size')::bigint, 1)
+        END AS share
+) AS progress ON true;
+
+GRANT SELECT ON batch_status TO rates_api, rates_loader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON plans, planned_chunks TO rates_loader;
+GRANT SELECT, INSERT, UPDATE ON callbacks TO rates_loader;
+GRANT SELECT ON callbacks TO rates_api;
