@@ -32,6 +32,8 @@ RIGHTS = {
         "postings": READ,
         "lane_day_totals": READ,
         "lane_day_deltas": READ,
+        "batch_status": READ,
+        "callbacks": READ,
     },
     "rates_loader": {
         "schema_version": READ,
@@ -49,10 +51,14 @@ RIGHTS = {
         "lane_month_deltas": ALL_ROWS,
         "postings": ALL_ROWS,
         "discards": ALL_ROWS,
+        "batch_status": READ,
+        "plans": ALL_ROWS,
+        "planned_chunks": ALL_ROWS,
+        "callbacks": KEEP,
     },
 }
-VIEWS = {"lane_day_totals", "lane_day_deltas"}  # no trigger lets anyone write to them
-TABLES = sorted((RIGHTS["rates_api"].keys() | {"prices", "discards"}) - VIEWS)
+VIEWS = {"lane_day_totals", "lane_day_deltas", "batch_status"}  # no trigger lets anyone write to them
+TABLES = sorted((RIGHTS["rates_api"].keys() | {"prices", "discards", "plans", "planned_chunks"}) - VIEWS)
 RIGHTS_HELD = """
     SELECT relname, privilege FROM pg_class, unnest(%s::text[]) AS privilege
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f') AND CASE
