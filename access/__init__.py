@@ -1,1 +1,3 @@
-"""Who may do what: `tokens` knows the bearers by hashes alone, and `signatures` signs what is sent to one."""
+"""Who may do what, and be told of it: `tokens` knows the bearers by hashes alone, `signatures` signs what is
+sent to one, and `callback_urls` says at which addresses.
+"""

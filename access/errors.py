@@ -1,4 +1,4 @@
-"""What can go wrong with tokens."""
+"""What can go wrong with tokens, and with who is to be told."""
 
 
 class AccessError(Exception):
@@ -11,3 +11,7 @@ class TokensMisconfigured(AccessError):
 
 class TokensUnavailable(AccessError):
     """The file or the secret that holds them cannot be read."""
+
+
+class CallbackUrlRefused(AccessError):
+    """Nobody is told at such an address; the message says why."""
