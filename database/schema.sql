@@ -119,7 +119,6 @@ CREATE VIEW public.batch_status AS
     encode(batches.content_hash, 'hex'::text) AS content_hash,
     batches.source,
     batches.state,
-    batches.error_count,
     batches.created_by,
     batches.created_at,
     batches.ended_at,
@@ -130,31 +129,50 @@ CREATE VIEW public.batch_status AS
     batches.failure,
     batches.late_since,
     batches.request_id,
-    COALESCE(done.row_count, batches.row_count) AS row_count,
+        CASE
+            WHEN (batches.state = 'rejected'::text) THEN (0)::bigint
+            ELSE COALESCE(done.row_count, batches.row_count)
+        END AS row_count,
     COALESCE(done.chunk_count, batches.chunk_count) AS chunk_count,
-    COALESCE(done.error_count, batches.error_count) AS error_count_so_far,
+    COALESCE(done.error_count, batches.error_count) AS error_count,
     plans.chunk_count AS chunks_planned,
     plans.complete AS planned,
-    progress.share,
-    progress.rows_per_second,
         CASE
-            WHEN ((progress.rows_per_second > 0) AND (progress.share > (0)::double precision)) THEN (clock_timestamp() + make_interval(secs => ((((done.row_count)::double precision * ((1)::double precision - progress.share)) / progress.share) / (progress.rows_per_second)::double precision)))
+            WHEN (batches.state = ANY (ARRAY['published'::text, 'rejected'::text, 'valid'::text])) THEN (1)::double precision
+            ELSE progress.share
+        END AS share,
+    pace.begun_at,
+    (round(progress.rows_per_second))::bigint AS rows_per_second,
+        CASE
+            WHEN (ahead.seconds < ('1000000000'::numeric)::double precision) THEN (statement_timestamp() + make_interval(secs => ahead.seconds))
             ELSE NULL::timestamp with time zone
         END AS expected_end
-   FROM (((public.batches
+   FROM (((((public.batches
      LEFT JOIN public.plans ON (((plans.batch_no = batches.batch_no) AND (batches.state = ANY (ARRAY['loading'::text, 'failed'::text])))))
+     LEFT JOIN LATERAL ( SELECT begun.begun_at,
+            GREATEST(begun.begun_at, (statement_timestamp() - '00:01:00'::interval)) AS since,
+            (EXTRACT(epoch FROM LEAST('00:01:00'::interval, GREATEST((statement_timestamp() - begun.begun_at), '00:00:00.1'::interval))))::double precision AS seconds
+           FROM ( SELECT COALESCE(max(batch_events.at), batches.created_at) AS begun_at
+                   FROM public.batch_events
+                  WHERE ((batch_events.batch_id = batches.id) AND (batch_events.event = ANY (ARRAY['opened'::text, 'reopened'::text, 'resumed'::text])) AND (batches.state = 'loading'::text))) begun) pace ON (((batches.state = 'loading'::text) AND (batches.withdrawn_by IS NULL))))
      LEFT JOIN LATERAL ( SELECT COALESCE(sum(chunks.row_count), (0)::bigint) AS row_count,
             (count(*))::integer AS chunk_count,
             COALESCE(sum(chunks.error_count), (0)::bigint) AS error_count,
-            ((COALESCE(sum(chunks.row_count) FILTER (WHERE (chunks.done_at > (clock_timestamp() - '00:01:00'::interval))), (0)::bigint))::numeric / EXTRACT(epoch FROM LEAST('00:01:00'::interval, GREATEST((clock_timestamp() - batches.created_at), '00:00:00.1'::interval)))) AS rows_per_second
+            COALESCE(sum(chunks.row_count) FILTER (WHERE (chunks.done_at > pace.since)), (0)::bigint) AS rows_lately
            FROM public.chunks
-          WHERE (chunks.batch_no = batches.batch_no)) done ON ((batches.state = ANY (ARRAY['loading'::text, 'failed'::text]))))
-     LEFT JOIN LATERAL ( SELECT (round(done.rows_per_second))::bigint AS rows_per_second,
+          WHERE ((chunks.batch_no = batches.batch_no) AND (batches.state = ANY (ARRAY['loading'::text, 'failed'::text])))) done ON ((batches.state = ANY (ARRAY['loading'::text, 'failed'::text]))))
+     LEFT JOIN LATERAL ( SELECT ((done.rows_lately)::double precision / pace.seconds) AS rows_per_second,
                 CASE
                     WHEN (plans.chunk_count = 0) THEN (0)::double precision
-                    WHEN plans.complete THEN ((done.chunk_count)::double precision / (plans.chunk_count)::double precision)
-                    ELSE ((((done.chunk_count)::double precision / (plans.chunk_count)::double precision) * (plans.bytes_read)::double precision) / (GREATEST(((plans.content ->> 'size'::text))::bigint, (1)::bigint))::double precision)
-                END AS share) progress ON (true));
+                    WHEN plans.complete THEN LEAST((1)::double precision, ((done.chunk_count)::double precision / (plans.chunk_count)::double precision))
+                    WHEN (plans.chunk_count > 0) THEN LEAST((1)::double precision, ((((done.chunk_count)::double precision / (plans.chunk_count)::double precision) * (plans.bytes_read)::double precision) / (GREATEST(((plans.content ->> 'size'::text))::bigint, (1)::bigint))::double precision))
+                    ELSE NULL::double precision
+                END AS share) progress ON (true))
+     LEFT JOIN LATERAL ( SELECT
+                CASE
+                    WHEN ((progress.share > (0)::double precision) AND (progress.rows_per_second > (0)::double precision)) THEN ((((done.row_count)::double precision * ((1)::double precision - progress.share)) / progress.share) / progress.rows_per_second)
+                    ELSE NULL::double precision
+                END AS seconds) ahead ON (true));
 
 ALTER TABLE public.batches ALTER COLUMN batch_no ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.batches_batch_no_seq

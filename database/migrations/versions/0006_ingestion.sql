@@ -63,7 +63,8 @@ CREATE TABLE callbacks (
 
 CREATE INDEX callbacks_open ON callbacks (next_try_at) WHERE told_at IS NULL AND given_up_at IS NULL;
 
--- A batch as it is told of, by the API and by `loader show`: what is loading is counted from its chunks.
+-- A batch as it is told of, by the API and by `loader show`. What has not ended is counted from its chunks, and
+-- measured over the last minute or, where that is shorter, since somebody last began with it.
 CREATE VIEW batch_status AS
 SELECT
     batches.batch_no,
@@ -72,7 +73,6 @@ SELECT
     encode(batches.content_hash, 'hex') AS content_hash,
     batches.source,
     batches.state,
-    batches.error_count,
     batches.created_by,
     batches.created_at,
     batches.ended_at,
@@ -83,47 +83,68 @@ SELECT
     batches.failure,
     batches.late_since,
     batches.request_id,
-    coalesce(done.row_count, batches.row_count) AS row_count,
+    CASE WHEN batches.state = 'rejected' THEN 0 ELSE coalesce(done.row_count, batches.row_count) END AS row_count,
     coalesce(done.chunk_count, batches.chunk_count) AS chunk_count,
-    coalesce(done.error_count, batches.error_count) AS error_count_so_far,
+    coalesce(done.error_count, batches.error_count) AS error_count,
     plans.chunk_count AS chunks_planned,
     plans.complete AS planned,
-    progress.share,
-    progress.rows_per_second,
+    -- What is not known is null: how much there is of what was never planned, when it ends that nobody is at.
+    CASE WHEN batches.state IN ('published', 'rejected', 'valid') THEN 1 ELSE progress.share END AS share,
+    pace.begun_at,
+    round(progress.rows_per_second)::bigint AS rows_per_second,
     CASE
-        WHEN progress.rows_per_second > 0 AND progress.share > 0
-            THEN clock_timestamp() + make_interval(
-                secs => done.row_count * (1 - progress.share) / progress.share / progress.rows_per_second
-            )
+        WHEN ahead.seconds < 1e9 -- no century that a timestamp does not reach
+            THEN statement_timestamp() + make_interval(secs => ahead.seconds)
     END AS expected_end
 FROM batches
 LEFT JOIN plans ON plans.batch_no = batches.batch_no AND batches.state IN ('loading', 'failed')
 LEFT JOIN LATERAL (
     SELECT
+        begun.begun_at,
+        greatest(begun.begun_at, statement_timestamp() - interval '60 s') AS since,
+        -- A moment at least, so that the first chunk is no rate without bounds.
+        extract(EPOCH FROM least(
+            interval '60 s', greatest(statement_timestamp() - begun.begun_at, interval '0.1 s')
+        ))::double precision AS seconds
+    FROM (
+        SELECT coalesce(max(batch_events.at), batches.created_at) AS begun_at
+        FROM batch_events
+        WHERE
+            batch_events.batch_id = batches.id AND batch_events.event IN ('opened', 'reopened', 'resumed')
+            AND batches.state = 'loading'
+    ) AS begun
+) AS pace ON batches.state = 'loading' AND batches.withdrawn_by IS NULL
+LEFT JOIN LATERAL (
+    SELECT
         coalesce(sum(chunks.row_count), 0)::bigint AS row_count,
         count(*)::integer AS chunk_count,
         coalesce(sum(chunks.error_count), 0)::bigint AS error_count,
-        -- Over the last minute, or since it was begun.
-        coalesce(sum(chunks.row_count) FILTER (WHERE chunks.done_at > clock_timestamp() - interval '60 s'), 0)
-        / extract(
-            EPOCH FROM least(
-                interval '60 s', greatest(clock_timestamp() - batches.created_at, interval '0.1 s')
-            )
-        ) AS rows_per_second
-    FROM chunks WHERE chunks.batch_no = batches.batch_no
+        coalesce(sum(chunks.row_count) FILTER (WHERE chunks.done_at > pace.since), 0) AS rows_lately
+    FROM chunks
+    -- The state again, since a join's condition comes too late to leave the chunks of all others unread.
+    WHERE chunks.batch_no = batches.batch_no AND batches.state IN ('loading', 'failed')
 ) AS done ON batches.state IN ('loading', 'failed')
 LEFT JOIN LATERAL (
     SELECT
-        round(done.rows_per_second)::bigint AS rows_per_second,
+        done.rows_lately / pace.seconds AS rows_per_second,
         CASE
             WHEN plans.chunk_count = 0 THEN 0
-            WHEN plans.complete THEN done.chunk_count::double precision / plans.chunk_count
+            WHEN plans.complete THEN least(1, done.chunk_count::double precision / plans.chunk_count)
             -- While it is being cut: what is done of what is known, of what is read of all there is.
-            ELSE
-                done.chunk_count::double precision / plans.chunk_count
-                * plans.bytes_read / greatest((plans.content ->> 'size')::bigint, 1)
+            WHEN plans.chunk_count > 0
+                THEN least(
+                    1, done.chunk_count::double precision / plans.chunk_count
+                    * plans.bytes_read / greatest((plans.content ->> 'size')::bigint, 1)
+                )
         END AS share
-) AS progress ON true;
+) AS progress ON true
+LEFT JOIN LATERAL (
+    SELECT
+        CASE
+            WHEN progress.share > 0 AND progress.rows_per_second > 0
+                THEN done.row_count * (1 - progress.share) / progress.share / progress.rows_per_second
+        END AS seconds
+) AS ahead ON true;
 
 GRANT SELECT ON batch_status TO rates_api, rates_loader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON plans, planned_chunks TO rates_loader;
