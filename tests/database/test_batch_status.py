@@ -252,7 +252,7 @@ def test_a_batch_that_is_taken_back_is_expected_no_more(
 def test_it_has_what_its_sender_asked_for(
     ports: Database, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "created_by": "alice",
         "deadline": datetime(2030, 1, 1, 12, tzinfo=UTC),
         "callback_url": "https://example.com/told",
