@@ -203,6 +203,7 @@ def batches(*, as_json: bool) -> None:
     """List the newest batches."""
     from database.connect import connect, translated_errors
     from loader.history import newest_batches
+    from loader.show import state_words
 
     with translated_errors(), connect("rates-loader") as connection:
         found = newest_batches(connection)
@@ -218,7 +219,7 @@ def batches(*, as_json: bool) -> None:
     for one in found:
         created = f"{one['created_at']:%Y-%m-%d %H:%M:%S}"
         rows, errors = f"{one['rows']:,}", f"{one['error_count']:,}"
-        table.add_row(str(one["batch"]), one["state"], rows, errors, created, one["source"])
+        table.add_row(str(one["batch"]), state_words(one), rows, errors, created, one["source"])
     # A file's name may hold what rich takes for markup. A reader that leaves early is `say`'s business.
     text = StringIO()
     width = None if sys.stdout.isatty() else TABLE_WIDTH
@@ -231,7 +232,8 @@ def batches(*, as_json: bool) -> None:
 def show(batch: str, *, as_json: bool) -> None:
     """Show the life of a batch, by its id or key, and the first of its faults."""
     from database.connect import connect, translated_errors
-    from loader.history import life_lines, one_batch
+    from loader.history import one_batch
+    from loader.show import life_lines
 
     with translated_errors(), connect("rates-loader") as connection:
         found = one_batch(connection, printable(batch))

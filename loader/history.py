@@ -1,10 +1,12 @@
-"""What the ledger tells of batches: the newest ones, and the life of one with its faults."""
+"""What the ledger tells of batches: the newest ones, and the life of one with its faults.
+
+`show` puts it into words for a person, `callbacks` tells it to others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import IsolationLevel
@@ -14,15 +16,9 @@ from database.queries import query
 from loader.publish import first_errors
 
 BATCHES_SHOWN = 100
-# Events between which a batch is loaded: it is opened or, once rejected, reopened, and then ends.
-BEGINNINGS, ENDINGS = ("opened", "reopened"), ("published", "rejected")
-TOTALS = {"waiting": "wait to be folded", "folding": "being folded", "folded": "folded into the base"}
-STAGES = {
-    "check": "summed over the chunks",
-    "write": "summed over the chunks",
-    "publish": "one transaction",
-    "wall": "from its beginning to its end, pauses included",
-}
+# Events between which a batch is loaded: it is opened or, once rejected, reopened, and then ends. It may be
+# resumed once it has failed.
+BEGINNINGS, ENDINGS = ("opened", "reopened"), ("published", "rejected", "valid", "failed")
 
 
 def newest_batches(connection: psycopg.Connection) -> list[dict[str, Any]]:
@@ -41,7 +37,9 @@ def one_batch(connection: psycopg.Connection, name: str) -> dict[str, Any] | Non
         return None
     batch_no, state, withdrawn_by = (rows[0][name] for name in ("batch_no", "state", "withdrawn_by"))
     with connection.cursor(row_factory=dict_row) as cursor:
-        events = cursor.execute(query("loader", "batch_events"), {"batch_id": rows[0]["id"]}).fetchall()
+        of_batch = {"batch_id": rows[0]["id"]}
+        events = cursor.execute(query("loader", "batch_events"), of_batch).fetchall()
+        callbacks = cursor.execute(query("loader", "batch_callbacks"), of_batch).fetchall()
         stages = cursor.execute(query("loader", "batch_stages"), {"batch_no": batch_no}).fetchone() or {}
     return {
         **as_batch(rows[0]),
@@ -51,8 +49,14 @@ def one_batch(connection: psycopg.Connection, name: str) -> dict[str, Any] | Non
         "rows_thrown_away": None if state not in ("rejected", "withdrawn") else not stages["discarding"],
         "stages": stage_seconds(stages, events),
         "events": [{**event, "seconds": rounded(event["seconds"])} for event in events],
+        "callbacks": callbacks,
         "errors": first_errors(connection, batch_no),
     }
+
+
+def batch_with_id(connection: psycopg.Connection, batch_id: UUID) -> dict[str, Any]:
+    """A batch that is there, as it is now."""
+    return as_batch(read_batches(connection, name=str(batch_id))[0])
 
 
 def totals_state(state: str, *, folding: bool | None) -> str | None:
@@ -66,8 +70,9 @@ def stage_seconds(stages: dict[str, Any], events: list[dict[str, Any]]) -> dict[
     """Checking and writing summed over the chunks; `wall` is of the last try, with every pause in it."""
     began = [event["at"] for event in events if event["event"] in BEGINNINGS]
     ended = [event for event in events if event["event"] in ENDINGS]
+    resumed = [event["at"] for event in events if event["event"] == "resumed"]
     wall = publish = None
-    if began and ended and ended[-1]["at"] > began[-1]:
+    if began and ended and ended[-1]["at"] > max(began + resumed):
         wall = (ended[-1]["at"] - began[-1]).total_seconds()
         publish = ended[-1]["seconds"]
     return {
@@ -83,16 +88,25 @@ def rounded(seconds: float | None) -> float | None:
 
 
 def read_batches(connection: psycopg.Connection, *, name: str | None) -> list[dict[str, Any]]:
+    values = {"name": name, "id": id_in(name), "limit": BATCHES_SHOWN}
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query("loader", "batches"), {"name": name, "limit": BATCHES_SHOWN}).fetchall()
+        return cursor.execute(query("loader", "batches"), values).fetchall()
+
+
+def id_in(name: str | None) -> UUID | None:
+    try:
+        return None if name is None else UUID(name)
+    except ValueError:
+        return None
 
 
 def as_batch(row: dict[str, Any]) -> dict[str, Any]:
-    ended_at = row["ended_at"]
+    """`progress` is as of this moment; what is not known of it is None."""
+    ended_at, share = row["ended_at"], row["share"]
     return {
         "batch": row["id"],
         "state": row["state"],
-        "rows": 0 if row["state"] == "rejected" else row["row_count"],
+        "rows": row["row_count"],
         "seconds": None if ended_at is None else round((ended_at - row["created_at"]).total_seconds(), 3),
         "error_count": row["error_count"],
         "key": row["key"],
@@ -102,46 +116,17 @@ def as_batch(row: dict[str, Any]) -> dict[str, Any]:
         "created_by": row["created_by"],
         "created_at": row["created_at"],
         "ended_at": ended_at,
+        "dry_run": row["dry_run"],
+        "failure": row["failure"],
+        "deadline": row["deadline"],
+        "late_since": row["late_since"],
+        "callback_url": row["callback_url"],
+        "request_id": row["request_id"],
+        "progress": {
+            "share": None if share is None else round(share, 4),
+            "chunks_planned": row["chunks_planned"],
+            "planned": row["planned"],
+            "rows_per_second": row["rows_per_second"],
+            "expected_end": row["expected_end"],
+        },
     }
-
-
-def life_lines(batch: dict[str, Any]) -> Iterator[str]:
-    """What `one_batch` found, for a person."""
-    rows = f"{batch['rows']:,} in {batch['chunks']:,} chunks"
-    told = {
-        "batch": batch["batch"],
-        "key": batch["key"],
-        "state": batch["state"],
-        "rows": rows,
-        "faults": f"{batch['error_count']:,}",
-        "source": batch["source"],
-        "sha-256": batch["content_hash"],
-        "created by": batch["created_by"],
-        "created": moment(batch["created_at"]),
-        "ended": moment(batch["ended_at"]),
-    }
-    if batch["withdrawn_by"] is not None:
-        told["withdrawn by"] = batch["withdrawn_by"]
-        if batch["state"] != "withdrawn":
-            told["withdrawal"] = (
-                f"asked for; {batch['reversed_chunks']:,} of {batch['chunks']:,} chunks reversed"
-            )
-    if batch["totals"] is not None:
-        told["totals"] = TOTALS[batch["totals"]]
-    if batch["rows_thrown_away"] is not None:
-        told["its rows"] = "are thrown away" if batch["rows_thrown_away"] else "wait to be thrown away"
-    for name, value in told.items():
-        yield f"{name:<14}{value}"
-    yield ""
-    for name, what in STAGES.items():
-        seconds = batch["stages"][name]
-        yield f"{name:<14}{'-' if seconds is None else f'{seconds:.3f} s':>12}  {what}"
-    yield ""
-    width = max((len(event["event"]) for event in batch["events"]), default=0)
-    for event in batch["events"]:
-        seconds = "" if event["seconds"] is None else f"  {event['seconds']:.3f} s"
-        yield f"{moment(event['at'])}  {event['event']:<{width}}  {event['done_by']}{seconds}"
-
-
-def moment(at: datetime | None) -> str:
-    return "-" if at is None else at.isoformat(sep=" ", timespec="seconds")

@@ -15,8 +15,9 @@ from loader import history
 from loader.compact import fold_all
 from loader.discard import discard_all
 from loader.errors import Stopped
-from loader.ledger import who
+from loader.ledger import Order, find_batch, open_batch, who
 from loader.load import Options, load
+from loader.publish import Places, end_batch, give_up
 from loader.sources import Files
 from loader.withdraw import withdraw
 from tests.loader.batches import assert_answers_are_what_was_published, json_of, make_rows, run, write_csv
@@ -25,7 +26,8 @@ from tests.postgres import Database
 KEYS = {
     "batch", "state", "rows", "seconds", "errors", "error_count", "key", "source", "content_hash", "chunks",
     "created_by", "created_at", "ended_at", "stages", "events", "totals", "rows_thrown_away", "withdrawn_by",
-    "reversed_chunks",
+    "reversed_chunks", "dry_run", "failure", "deadline", "late_since", "callback_url", "request_id",
+    "progress", "callbacks",
 }  # fmt: skip
 CONTRACT = ("batch", "state", "rows", "errors", "error_count")
 
@@ -93,6 +95,10 @@ def test_its_wall_time_is_of_its_last_try() -> None:
     assert wall_and_publish(again) == (None, None)
     ended = [*again, event("resumed", 20), event("published", 25, 0.25), event("folded", 40)]
     assert wall_and_publish(ended) == (900, 0.25)
+    failed = [event("opened", 0), event("failed", 3)]
+    assert wall_and_publish(failed) == (180, None)
+    assert wall_and_publish([*failed, event("resumed", 10)]) == (None, None)
+    assert wall_and_publish([*failed, event("resumed", 10), event("valid", 12, 0.125)]) == (720, 0.125)
 
 
 def test_its_totals_are_waiting_then_folding_then_folded(ports: Database, published: str) -> None:
@@ -172,6 +178,108 @@ def test_a_rejected_batch_cannot_be_withdrawn(ports: Database, bad: Path) -> Non
     done = run("withdraw", str(batch), "--json", database=ports)
     reason = f"batch {batch} was rejected: none of its rows is in, there is nothing to withdraw"
     assert (done.returncode, json_of(done)) == (2, {"error": reason})
+
+
+@pytest.fixture
+def half_done(ports: Database, good: Path) -> str:
+    """A planned batch, two of whose five chunks are in after ten seconds."""
+    source = Files([good])
+    asked: dict[str, Any] = {
+        "deadline": datetime(2030, 1, 1, 12, tzinfo=UTC),
+        "callback_url": "https://example.com/told",
+    }
+    order = Order(
+        "wednesday", source.content_hash(), "wednesday.csv", 10, created_by="alice", request_id="r-1", **asked
+    )
+    with connect("rates-test", autocommit=True) as connection:
+        batch = open_batch(connection, order)
+        with pytest.raises(Stopped):
+            load(source, Options(key="wednesday", workers=1), stop=iter([False, False, True]).__next__)
+        connection.execute(
+            "INSERT INTO plans (batch_no, content, complete, chunk_count) VALUES (%s, %s, true, 5)",
+            [batch.batch_no, '{"size": 1}'],
+        )
+    ports.rows("UPDATE batch_events SET at = now() - interval '10 s' RETURNING 1")
+    return str(batch.id)
+
+
+def test_a_planned_batch_says_how_far_it_is_and_when_it_ends(ports: Database, half_done: str) -> None:
+    shown = show(ports, half_done)
+    progress = shown["progress"]
+    assert (shown["state"], shown["rows"], shown["chunks"]) == ("loading", 20, 2)
+    assert [progress[name] for name in ("share", "chunks_planned", "planned")] == [0.4, 5, True]
+    assert progress["rows_per_second"] in (1, 2)
+    assert progress["expected_end"] > datetime.now(UTC).isoformat()
+    assert (shown["deadline"], shown["late_since"], shown["request_id"]) == (
+        "2030-01-01T12:00:00Z",
+        None,
+        "r-1",
+    )
+    text = run("show", half_done, database=ports).stdout
+    assert "state         loading (40%)\n" in text
+    assert "rows          20 in 2 of 5 chunks\n" in text
+    assert "created by    alice\nrequest       r-1\n" in text
+    assert re.search(r"^rate          [12] rows a second\nexpected end  20", text, re.MULTILINE)
+    assert "deadline      2030-01-01 12:00:00+00:00\n" in text
+    assert "callback      https://example.com/told\n" in text
+    assert f"{half_done}  loading (40%)  20 " in " ".join(run("batches", database=ports).stdout.split("\n"))
+
+
+def test_a_batch_that_is_late_says_since_when(ports: Database, half_done: str) -> None:
+    ports.rows("UPDATE batches SET late_since = '2029-12-31 12:00+00' RETURNING 1")
+    ports.rows("UPDATE plans SET complete = false RETURNING 1")
+    text = run("show", half_done, database=ports).stdout
+    assert "state         loading (0%), late\n" in text
+    assert "rows          20 in 2 of 5 chunks, and more to come\n" in text
+    since = "2029-12-31 12:00:00+00:00"
+    assert f"deadline      2030-01-01 12:00:00+00:00, known since {since} to be missed\n" in text
+
+
+def test_a_batch_that_was_given_up_says_why_and_whether_its_sender_knows(
+    ports: Database, half_done: str
+) -> None:
+    with connect("rates-test", autocommit=True) as connection:
+        batch = find_batch(connection, "wednesday")
+        assert batch is not None
+        give_up(connection, batch, "the object is gone")
+    shown = show(ports, half_done)
+    assert (shown["state"], shown["failure"], shown["rows"]) == ("failed", "the object is gone", 20)
+    (callback,) = shown["callbacks"]
+    assert (callback["outcome"], callback["attempts"], callback["told_at"]) == ("failed", 0, None)
+
+    def told(change: str) -> str:
+        ports.rows(f"UPDATE callbacks SET {change} RETURNING 1")
+        text = run("show", half_done, database=ports).stdout
+        assert "state         failed (40%)\nfailure       the object is gone\n" in text
+        (line,) = re.findall(r"^told          (.*)$", text, re.MULTILINE)
+        return line
+
+    noon = "'2030-01-01 12:00+00'"
+    assert told("attempts = 0") == "failed: not yet"
+    again = told(f"attempts = 2, answer = '503 Service Unavailable', next_try_at = {noon}")
+    assert again == "failed: not yet; attempt 2: 503 Service Unavailable; again 2030-01-01 12:00:00+00:00"
+    given_up = told(f"given_up_at = {noon}")
+    assert given_up == "failed: given up 2030-01-01 12:00:00+00:00: 503 Service Unavailable"
+    assert told(f"told_at = {noon}") == "failed: 2030-01-01 12:00:00+00:00"
+
+
+def test_a_dry_run_says_that_it_is_one(ports: Database, tmp_path: Path) -> None:
+    with connect("rates-test", autocommit=True) as connection:
+        batch = open_batch(connection, Order("dry-run:k", None, "k.csv", 10, dry_run=True))
+        assert "state         loading, dry run\n" in run("show", str(batch.id), database=ports).stdout
+        assert end_batch(connection, batch, chunk_count=0, places=Places()).state == "valid"
+    shown = show(ports, "dry-run:k")
+    assert (shown["state"], shown["dry_run"], shown["content_hash"]) == ("valid", True, None)
+    text = run("show", str(batch.id), database=ports).stdout
+    assert "state         valid\n" in text
+    assert "sha-256       not known\n" in text
+
+
+def test_an_id_means_the_batch_that_has_it_whatever_keys_others_have(ports: Database, published: str) -> None:
+    with connect("rates-test", autocommit=True) as connection:
+        other = open_batch(connection, Order(published, None, "other.csv", 10))
+    assert show(ports, published)["key"] == "monday"
+    assert show(ports, str(other.id))["key"] == published
 
 
 def test_everything_is_told_as_of_one_moment(ports: Database, published: str) -> None:
