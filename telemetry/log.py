@@ -17,10 +17,13 @@ import structlog
 
 PROCESSORS: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
+# What says at INFO what only its own developers want to know.
+NOISY = ("botocore", "boto3", "urllib3", "psycopg.pool")
 
 
 def configure(service: str, stream: IO[str] | None = None) -> None:
@@ -28,25 +31,25 @@ def configure(service: str, stream: IO[str] | None = None) -> None:
 
     `service` stands in every line, and `stack` as RATES_STACK has it. Levels below INFO are dropped.
     """
-    stream = stream or sys.stdout
     whose = {"service": service, "stack": os.environ.get("RATES_STACK") or "local"}
 
-    def add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    def add_whose(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
         return {**whose, **event}
 
-    shared: list[structlog.typing.Processor] = [add_service, *PROCESSORS]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream or sys.stdout)
+    # Whose it is comes last, since loggers keep what comes before for good.
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=PROCESSORS,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                add_whose,
                 structlog.processors.JSONRenderer(default=str),
             ],
         )
@@ -54,7 +57,7 @@ def configure(service: str, stream: IO[str] | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("botocore", "boto3", "urllib3", "psycopg.pool"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -6,8 +6,10 @@ CloudWatch has the same figures to read.
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, SupportsFloat
 
 from telemetry.log import get_logger
 
@@ -15,20 +17,27 @@ NAMESPACE = "rates"
 Unit = Literal["Count", "Seconds", "Bytes", "Count/Second", "None"]
 
 
-def emit(event: str, figures: dict[str, tuple[float, Unit]], **properties: Any) -> None:
+def emit(event: str, figures: Mapping[str, tuple[SupportsFloat, Unit]], **properties: Any) -> None:
     """Logs `event` with its figures, each a metric `name: (value, unit)` of the service that logs it.
 
-    `properties` are on the line beside them and make no metric of their own: ids, above all.
+    `properties` are on the line beside them and make no metric of their own: ids, above all. A figure that is
+    no number (of rows a second in no time) is left out.
     """
+    values = {name: number(value) for name, (value, _) in figures.items()}
+    known = {name: value for name, value in values.items() if math.isfinite(value)}
     directive = {
         "Timestamp": int(time.time() * 1000),
         "CloudWatchMetrics": [
             {
                 "Namespace": NAMESPACE,
                 "Dimensions": [["service", "stack"]],
-                "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in figures.items()],
+                "Metrics": [{"Name": name, "Unit": figures[name][1]} for name in known],
             }
         ],
     }
-    values = {name: value for name, (value, _) in figures.items()}
-    get_logger("rates.metrics").info(event, **properties, **values, _aws=directive)
+    get_logger("rates.metrics").info(event, **properties, **known, _aws=directive)
+
+
+def number(value: SupportsFloat) -> float:
+    """As JSON has it: the database's decimals would become strings."""
+    return value if type(value) is int else float(value)

@@ -1,0 +1,16 @@
+"""What the test's own process logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.telemetry.logged import Lines, logged
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    monkeypatch.setenv("RATES_STACK", "dev")
+    with logged("loader") as lines:
+        yield lines
