@@ -1,4 +1,4 @@
-"""Figures as CloudWatch's "Specification: Embedded metric format" has them: it takes none out of other lines."""
+"""Figures as the "Specification: Embedded metric format" of CloudWatch has them, or it takes none out."""
 
 from __future__ import annotations
 
