@@ -71,7 +71,7 @@ def refuse_host(scheme: str, host: str) -> bool:
     address = literal_address(host)
     if address is None and not NAME.fullmatch(host):
         raise CallbackUrlRefused(f"{host!r} is no name of a host")
-    loopback = host == "localhost" or (address is not None and address.is_loopback)
+    loopback = host.rstrip(".") == "localhost" or (address is not None and address.is_loopback)
     if scheme == "http" and not loopback:
         raise CallbackUrlRefused("it begins with 'http', https:// is expected")
     if scheme == "https" and (loopback or (address is not None and not is_public(address))):

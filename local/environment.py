@@ -27,7 +27,8 @@ def api_environment(home: Path, state: State) -> dict[str, str]:
 
 
 def loader_environment(home: Path, state: State, role: str = LOADER_ROLE) -> dict[str, str]:
-    return os.environ | database_environment(home, state, role) | batch_environment(state)
+    own = {"RATES_CALLBACK_LOOPBACK": "1"}  # who is told how a batch ended may listen on this machine
+    return os.environ | database_environment(home, state, role) | batch_environment(state) | own
 
 
 def client_environment(home: Path, state: State) -> dict[str, str]:

@@ -41,6 +41,7 @@ BAD = {
     "https://example.com/\r\nHost: other": "it has characters that an address has to encode",
     "https://exämple.com/": "it has characters that an address has to encode",
     "https://localhost/": "localhost is no public address",
+    "https://LOCALHOST./": "localhost. is no public address",
     "https://169.254.169.254/latest/meta-data": "169.254.169.254 is no public address",
     "https://10.0.0.1/": "10.0.0.1 is no public address",
     "https://[::ffff:10.0.0.1]/": "::ffff:10.0.0.1 is no public address",

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from access.signatures import secret_of, signature_of, signed_headers, signing_key
 from access.tokens import Token, digest_of
+from tests.access.receiver import is_genuine
 
 BEARERS, OTHERS = "the bearer's token", "another's"
 TOKEN = Token("alice", frozenset({"write"}), digest_of(BEARERS))
 SENT_AT = datetime(2030, 1, 1, 12, 0, 0, 750_000, tzinfo=UTC)
 BODY = '{"batch":"…"}'.encode()
-
-
-def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """What a receiver does, by the specification: any of several signatures may be the one."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
-    given = [signature.split(",", 1) for signature in headers["webhook-signature"].split(" ")]
-    return any(version == "v1" and hmac.compare_digest(value, expected) for version, value in given)
 
 
 def test_a_signature_is_the_one_of_the_reference_libraries() -> None:

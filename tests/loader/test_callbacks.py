@@ -1,0 +1,388 @@
+"""Whoever asked for it is told how a batch ended: signed, once, and again while they do not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+
+from access.signatures import secret_of
+from access.tokens import Tokens, entry_of
+from loader import callbacks
+from loader.callbacks import KEYS, deliver_callbacks
+from loader.check import Ports, check
+from loader.ledger import Batch, Order, chunk_transaction, known_ports, open_batch, write_chunk
+from loader.publish import Places, end_batch, give_up
+from loader.sources import Files
+from local.postgres import free_port
+from tests.access.receiver import Receiver, is_genuine, receiving
+from tests.loader.batches import make_rows, write_csv
+from tests.postgres import Database
+from tests.telemetry.logged import logged
+from tests.waiting import wait_until
+
+TOKEN = "alice's token"
+TOKENS = Tokens(entry_of("alice", ["write"], TOKEN))
+
+
+@pytest.fixture
+def connection(ports: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+    monkeypatch.setenv("RATES_CALLBACK_LOOPBACK", "1")
+    with ports.connect("rates_loader") as connection:
+        yield connection
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving(Receiver()) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def end(connection: psycopg.Connection, tmp_path: Path) -> Callable[..., Batch]:
+    """Ends a batch of 50 rows, whose sender wants to be told at an address."""
+
+    def end_one(url: str, *, price: int = 1, failure: str | None = None, **order: Any) -> Batch:
+        key = order.pop("key", "k")
+        rows = [make_rows(1)[0]._replace(price=price), *make_rows(49)]
+        (chunk,) = Files([write_csv(tmp_path / "k.csv", rows)]).chunks(50)
+        order = {"created_by": "alice", "request_id": "r-1", **order}
+        batch = open_batch(connection, Order(key, None, "k.csv", 50, callback_url=url, **order))
+        with chunk_transaction(connection):
+            write_chunk(connection, batch, 0, chunk, check(chunk, Ports(known_ports(connection))))
+        if failure:
+            give_up(connection, batch, failure)
+        else:
+            end_batch(connection, batch, chunk_count=1, places=Places())
+        return batch
+
+    return end_one
+
+
+def deliver(connection: psycopg.Connection, tokens: Tokens = TOKENS) -> int:
+    return deliver_callbacks(connection, tokens, stop=lambda: False)
+
+
+def deliver_now(database: Database, connection: psycopg.Connection) -> int:
+    """Whenever the next attempt is due."""
+    database.rows("UPDATE callbacks SET next_try_at = now() RETURNING 1")
+    return deliver(connection)
+
+
+def state_of(database: Database) -> tuple[int, str | None, bool, bool]:
+    """Attempts, the last answer, whether they were told, whether that was given up."""
+    (row,) = database.rows(
+        "SELECT attempts, answer, told_at IS NOT NULL, given_up_at IS NOT NULL FROM callbacks"
+    )
+    return row
+
+
+def wait_s(database: Database) -> int:
+    return round(database.rows("SELECT extract(EPOCH FROM next_try_at - now())::float FROM callbacks")[0][0])
+
+
+def test_its_sender_is_told_that_a_batch_was_published(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    batch = end(receiver.url)
+    assert deliver(connection) == 1
+    (request,) = receiver.requests
+    assert request.path == "/told?token=secret"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["host"] == f"127.0.0.1:{receiver.port}"
+    told = request.json()
+    assert told.keys() == {*KEYS, "type", "timestamp"}
+    what = ("type", "batch", "key", "state", "rows", "error_count", "failure", "source", "dry_run")
+    assert [told[name] for name in what] == [
+        "batch.published", str(batch.id), "k", "published", 50, 0, None, "k.csv", False,
+    ]  # fmt: skip
+    times = [datetime.fromisoformat(told[name]) for name in ("created_at", "ended_at", "timestamp")]
+    assert times == sorted(times)
+    assert told["seconds"] == pytest.approx((times[1] - times[0]).total_seconds(), abs=0.001)
+    assert state_of(ports) == (1, "204 No Content", True, False)
+
+
+def test_they_know_it_by_the_token_that_sent_the_batch(
+    connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    batch = end(receiver.url)
+    deliver(connection)
+    (request,) = receiver.requests
+    assert request.headers["webhook-id"] == f"{batch.id}-published"
+    assert is_genuine(secret_of(TOKEN), request.headers, request.body)
+    assert not is_genuine(secret_of("another"), request.headers, request.body)
+    assert int(request.headers["webhook-timestamp"]) == pytest.approx(datetime.now(UTC).timestamp(), abs=5)
+
+
+def test_they_are_told_once(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    batch = end(receiver.url)
+    assert deliver(connection) == 1
+    assert end_batch(connection, batch, chunk_count=1, places=Places()).first is False
+    assert deliver_now(ports, connection) == 0
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"price": 0}, ("batch.rejected", "rejected", 0, 1, None, False)),
+        ({"dry_run": True}, ("batch.valid", "valid", 50, 0, None, True)),
+        ({"failure": "it is gone"}, ("batch.failed", "failed", 50, 0, "it is gone", False)),
+    ],
+    ids=["rejected", "valid", "failed"],
+)
+def test_they_are_told_of_every_way_to_end(
+    how: dict[str, Any],
+    told: tuple,
+    connection: psycopg.Connection,
+    receiver: Receiver,
+    end: Callable[..., Batch],
+) -> None:
+    end(receiver.url, **how)
+    assert deliver(connection) == 1
+    body = receiver.requests[0].json()
+    names = ("type", "state", "rows", "error_count", "failure", "dry_run")
+    assert tuple(body[name] for name in names) == told
+    assert "errors" not in body
+
+
+def test_who_does_not_take_it_is_told_again_later_and_later(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    receiver.statuses = [500, 404, 302, 429, 401, 503, 503, 503, 200]
+    receiver.location = receiver.url.replace("told", "elsewhere")
+    end(receiver.url)
+    waits, answers = [], []
+    for _ in range(8):
+        assert deliver_now(ports, connection) == 0
+        assert deliver(connection) == 0, "it is not due yet"
+        waits.append(wait_s(ports))
+        answers.append(state_of(ports)[1])
+    assert waits == [10, 30, 60, 300, 900, 3600, 3600, 3600]
+    assert answers[:4] == ["500 Internal Server Error", "404 Not Found", "302 Found", "429 Too Many Requests"]
+    assert deliver_now(ports, connection) == 1
+    assert state_of(ports) == (9, "200 OK", True, False)
+    assert {request.path for request in receiver.requests} == {"/told?token=secret"}, (
+        "no redirect is followed"
+    )
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+    assert len({request.body for request in receiver.requests}) == 1
+    assert all(is_genuine(secret_of(TOKEN), each.headers, each.body) for each in receiver.requests)
+
+
+def test_who_is_gone_is_told_no_more(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    receiver.statuses = [410]
+    end(receiver.url)
+    for _ in range(2):
+        assert deliver_now(ports, connection) == 0
+    assert state_of(ports) == (1, "410 Gone", False, True)
+
+
+def test_after_a_day_it_is_given_up(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    receiver.statuses = [503]
+    end(receiver.url)
+    ports.rows("UPDATE callbacks SET attempts = 20, created_at = now() - interval '22 h 50 min' RETURNING 1")
+    deliver_now(ports, connection)
+    assert state_of(ports) == (21, "503 Service Unavailable", False, False)
+    ports.rows("UPDATE callbacks SET created_at = now() - interval '23 h 50 min' RETURNING 1")
+    for _ in range(2):
+        deliver_now(ports, connection)
+    assert state_of(ports) == (22, "503 Service Unavailable", False, True)
+
+
+def test_who_cannot_be_reached_is_told_later(
+    ports: Database, connection: psycopg.Connection, end: Callable[..., Batch]
+) -> None:
+    end(f"http://127.0.0.1:{free_port()}/")
+    assert deliver(connection) == 0
+    assert state_of(ports) == (1, "connection refused", False, False)
+    assert wait_s(ports) == 10
+
+
+@pytest.mark.parametrize("number", ["2130706433", "0x7f.1", "0"])
+def test_an_address_of_this_network_in_disguise_is_not_called(
+    number: str,
+    ports: Database,
+    connection: psycopg.Connection,
+    receiver: Receiver,
+    end: Callable[..., Batch],
+) -> None:
+    """Resolvers take it for 127.0.0.1, or for any address of this machine."""
+    end(f"https://{number}:{receiver.port}/")
+    assert deliver(connection) == 0
+    attempts, answer, told, given_up = state_of(ports)
+    assert answer is not None
+    assert (attempts, told, given_up) == (1, False, False)
+    assert answer.startswith("it resolves to ")
+    assert answer.endswith(", which is not public")
+    assert receiver.requests == []
+
+
+def test_this_machine_is_called_only_where_that_is_allowed(
+    ports: Database,
+    connection: psycopg.Connection,
+    receiver: Receiver,
+    end: Callable[..., Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RATES_CALLBACK_LOOPBACK")
+    end(receiver.url)
+    assert deliver(connection) == 0
+    answer = "it is this machine itself, which RATES_CALLBACK_LOOPBACK does not allow"
+    assert state_of(ports) == (1, answer, False, True)
+    assert receiver.requests == []
+
+
+def test_an_address_that_the_api_would_not_have_taken_is_given_up(
+    ports: Database, connection: psycopg.Connection, end: Callable[..., Batch]
+) -> None:
+    end("https://me:secret@example.com/")
+    assert deliver(connection) == 0
+    assert state_of(ports) == (1, "it has a user or a password in it", False, True)
+
+
+def test_without_the_token_there_is_nothing_to_sign_with(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    end(receiver.url, created_by="bob")
+    assert deliver(connection) == 0
+    assert state_of(ports) == (1, "there is no token 'bob' any more to sign with", False, True)
+    assert receiver.requests == []
+
+
+def test_tokens_that_cannot_be_read_are_no_attempt(
+    ports: Database,
+    connection: psycopg.Connection,
+    receiver: Receiver,
+    end: Callable[..., Batch],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "tokens"
+    end(receiver.url)
+    assert deliver(connection, Tokens(str(file))) == 0
+    assert state_of(ports) == (0, None, False, False)
+    file.write_text(TOKENS.setting)
+    assert deliver(connection, Tokens(str(file))) == 1
+
+
+def test_two_workers_do_not_tell_it_at_once(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    receiver.held.clear()
+    end(receiver.url)
+    with ThreadPoolExecutor(1) as pool, ports.connect("rates_loader") as other:
+        first = pool.submit(deliver, connection)
+        wait_until(lambda: len(receiver.requests) == 1)
+        assert deliver(other) == 0
+        receiver.held.set()
+        assert first.result() == 1
+        assert deliver(other) == 0
+    assert len(receiver.requests) == 1
+
+
+def test_two_workers_tell_two_at_once(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    receiver.held.clear()
+    for key in ("one", "two"):
+        end(receiver.url, key=key)
+    with ThreadPoolExecutor(2) as pool, ports.connect("rates_loader") as other:
+        both = [pool.submit(deliver, each) for each in (connection, other)]
+        wait_until(lambda: len(receiver.requests) == 2)
+        receiver.held.set()
+        assert sum(each.result() for each in both) == 2
+    assert {request.json()["key"] for request in receiver.requests} == {"one", "two"}
+
+
+def test_a_worker_that_is_lost_while_it_tells_leaves_it_to_be_told_again(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    """By the same id, so that who has had it knows."""
+    receiver.held.clear()
+    end(receiver.url)
+    with ThreadPoolExecutor(1) as pool, ports.connect("rates_loader") as other:
+        first = pool.submit(deliver, other)
+        wait_until(lambda: len(receiver.requests) == 1)
+        ports.rows("SELECT pg_terminate_backend(%s)", other.info.backend_pid)
+        receiver.held.set()
+        with pytest.raises(psycopg.OperationalError):
+            first.result()
+    assert deliver(connection) == 1
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+    assert len(receiver.requests) == 2
+
+
+def test_it_stops_between_two(
+    connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    for key in ("one", "two", "three"):
+        end(receiver.url, key=key)
+    assert deliver_callbacks(connection, TOKENS, stop=iter([False, False, True]).__next__) == 2
+    assert [request.json()["key"] for request in receiver.requests] == ["one", "two"]
+
+
+def test_it_leaves_its_caller_time_for_other_things(
+    connection: psycopg.Connection,
+    receiver: Receiver,
+    end: Callable[..., Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key in ("one", "two"):
+        end(receiver.url, key=key)
+    moments = iter([0.0, 1.0, callbacks.TURN_S + 1])
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    assert deliver(connection) == 1
+
+
+def test_a_batch_that_is_taken_back_before_they_are_told_is_told_as_it_is(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    end(receiver.url)
+    ports.rows("UPDATE batches SET state = 'withdrawn' RETURNING 1")
+    assert deliver(connection) == 1
+    assert [receiver.requests[0].json()[name] for name in ("type", "state")] == [
+        "batch.published",
+        "withdrawn",
+    ]
+
+
+def test_what_became_of_it_is_logged_without_the_address(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    receiver.statuses = [503, 204, 410]
+    batch = end(receiver.url)
+    with logged("loader") as lines:
+        for _ in range(2):
+            deliver_now(ports, connection)
+        end(receiver.url, key="other")
+        deliver(connection)
+    events = [
+        (
+            line["event"],
+            line["level"],
+            line["answer"],
+            line.get("callbacks_told"),
+            line.get("callbacks_given_up"),
+        )
+        for line in lines.all()
+    ]
+    assert events == [
+        ("callback not answered", "warning", "503 Service Unavailable", None, None),
+        ("callback told", "info", "204 No Content", 1, None),
+        ("callback given up", "info", "410 Gone", None, 1),
+    ]
+    first = lines.all()[0]
+    assert (first["batch"], first["request_id"], first["attempt"]) == (str(batch.id), "r-1", 1)
+    assert "secret" not in lines.getvalue()
