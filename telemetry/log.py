@@ -26,6 +26,19 @@ PROCESSORS: list[structlog.typing.Processor] = [
 NOISY = ("botocore", "boto3", "urllib3", "psycopg.pool")
 
 
+def leave_to_logging() -> None:
+    """As it is before `configure`: a command that only answers on stdout says what is wrong, on stderr."""
+    structlog.configure(
+        processors=[
+            *PROCESSORS,
+            structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=False,
+    )
+
+
 def configure(service: str, stream: IO[str] | None = None) -> None:
     """From here on all that this process logs, by `logging` too, is JSON on `stream` (stdout).
 
@@ -71,3 +84,6 @@ def bound(**ids: object) -> Generator[None]:
     """Puts these on each line of this thread until the block ends; None is left out."""
     with structlog.contextvars.bound_contextvars(**{k: str(v) for k, v in ids.items() if v is not None}):
         yield
+
+
+leave_to_logging()

@@ -10,9 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 
-from telemetry.log import configure
+from telemetry.log import configure, leave_to_logging
 
 BATCH = UUID("6f1b0d5e-3c57-4a3e-9a53-5d1f0c2f7a41")
 
@@ -41,4 +40,4 @@ def logged(service: str) -> Generator[Lines]:
         yield lines
     finally:
         root.handlers, root.level = handlers, level
-        structlog.reset_defaults()
+        leave_to_logging()

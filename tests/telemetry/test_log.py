@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -116,3 +118,14 @@ def test_a_logger_that_was_used_before_says_what_it_was_told_last(lines: Lines) 
     configure("api", lines)
     log.info("two")
     assert [line["service"] for line in lines.all()] == ["loader", "api"]
+
+
+def test_a_command_that_is_not_configured_says_what_is_wrong_and_keeps_its_stdout() -> None:
+    program = (
+        "from telemetry.log import get_logger; from telemetry.metrics import emit; log = get_logger('rates');"
+        "emit('counted', {'rows': (1, 'Count')}); log.info('done'); log.warning('away', again_s=2)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("event='away' again_s=2 ")
+    assert ran.stderr.count("\n") == 1
