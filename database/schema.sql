@@ -79,7 +79,6 @@ CREATE TABLE public.batches (
     dry_run boolean DEFAULT false NOT NULL,
     callback_url text,
     failure text,
-    late_since timestamp with time zone,
     request_id text,
     CONSTRAINT batches_chunk_rows_check CHECK ((chunk_rows > 0)),
     CONSTRAINT batches_content_hash_check CHECK ((octet_length(content_hash) = 32)),
@@ -127,7 +126,9 @@ CREATE VIEW public.batch_status AS
     batches.dry_run,
     batches.callback_url,
     batches.failure,
-    batches.late_since,
+    ( SELECT batch_events.at
+           FROM public.batch_events
+          WHERE ((batch_events.batch_id = batches.id) AND (batch_events.event = 'late'::text) AND (batches.deadline IS NOT NULL))) AS late_since,
     batches.request_id,
         CASE
             WHEN (batches.state = 'rejected'::text) THEN (0)::bigint
@@ -387,6 +388,8 @@ ALTER TABLE ONLY public.regions
 
 ALTER TABLE ONLY public.schema_version
     ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
+
+CREATE UNIQUE INDEX batch_events_late ON public.batch_events USING btree (batch_id) WHERE (event = 'late'::text);
 
 CREATE INDEX batches_created_at ON public.batches USING btree (created_at);
 

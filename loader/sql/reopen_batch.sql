@@ -8,6 +8,5 @@ chunk_rows = %(chunk_rows)s,
 row_count = 0,
 chunk_count = 0,
 error_count = 0,
-ended_at = NULL,
-late_since = NULL
+ended_at = NULL
 WHERE batch_no = %(batch_no)s AND state = 'rejected';

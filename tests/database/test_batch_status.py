@@ -270,8 +270,8 @@ def test_the_chunks_of_what_has_ended_are_not_read(ports: Database, tmp_path: Pa
     load(Files([write_csv(tmp_path / "k.csv", make_rows(50))]), Options(chunk_rows=10))
     explained = ports.rows("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM batch_status")[0][0][0]["Plan"]
     scans = [node for node in nodes_of(explained) if node.get("Relation Name") in {"chunks", "batch_events"}]
-    assert len(scans) == 2
-    assert [node["Actual Loops"] for node in scans] == [0, 0]
+    assert len(scans) == 3
+    assert [node["Actual Loops"] for node in scans] == [0, 0, 0]
 
 
 def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -226,7 +226,9 @@ def test_a_planned_batch_says_how_far_it_is_and_when_it_ends(ports: Database, ha
 
 
 def test_a_batch_that_is_late_says_since_when(ports: Database, half_done: str) -> None:
-    ports.rows("UPDATE batches SET late_since = '2029-12-31 12:00+00' RETURNING 1")
+    at = "'2029-12-31 12:00+00'"
+    late = f"SELECT id, 'late', {at}, 'me' FROM batches"
+    ports.rows(f"INSERT INTO batch_events (batch_id, event, at, done_by) {late} RETURNING 1")
     ports.rows("UPDATE plans SET complete = false RETURNING 1")
     text = run("show", half_done, database=ports).stdout
     assert "state         loading (0%), late\n" in text

@@ -7,7 +7,6 @@ ADD COLUMN deadline timestamptz, -- when it has to be published, if it matters
 ADD COLUMN dry_run boolean NOT NULL DEFAULT false, -- checked, and never published
 ADD COLUMN callback_url text, -- who wants to be told how it ended
 ADD COLUMN failure text, -- why nobody goes on with it, in state failed
-ADD COLUMN late_since timestamptz, -- since when it has been known that it will miss its deadline
 ADD COLUMN request_id text; -- of the request that brought it
 
 -- Of an object that its sender put into the bucket, nobody has read all before its chunks are done.
@@ -19,6 +18,10 @@ ALTER TABLE batches ADD CONSTRAINT batches_state_check CHECK (
     state IN ('loading', 'published', 'rejected', 'withdrawn', 'valid', 'failed')
 ) NOT VALID;
 ALTER TABLE batches VALIDATE CONSTRAINT batches_state_check; -- squawk-ignore constraint-missing-not-valid
+
+-- That a batch will miss its deadline is an event of its life, and one alone: whoever does a chunk holds the batch's
+-- row, and those who wait to write to it would be overtaken for as long as it is busy.
+CREATE UNIQUE INDEX batch_events_late ON batch_events (batch_id) WHERE event = 'late'; -- squawk-ignore require-concurrent-index-creation
 
 CREATE INDEX batches_loading ON batches (batch_no) WHERE state = 'loading'; -- squawk-ignore require-concurrent-index-creation
 
@@ -81,7 +84,10 @@ SELECT
     batches.dry_run,
     batches.callback_url,
     batches.failure,
-    batches.late_since,
+    (
+        SELECT batch_events.at FROM batch_events
+        WHERE batch_events.batch_id = batches.id AND batch_events.event = 'late' AND batches.deadline IS NOT NULL
+    ) AS late_since, -- since when it has been known that it will miss its deadline
     batches.request_id,
     CASE WHEN batches.state = 'rejected' THEN 0 ELSE coalesce(done.row_count, batches.row_count) END AS row_count,
     coalesce(done.chunk_count, batches.chunk_count) AS chunk_count,
