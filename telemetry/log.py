@@ -55,7 +55,7 @@ def configure(service: str, stream: IO[str] | None = None) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = Handler(stream or sys.stdout)
     # Whose it is comes last, since loggers keep what comes before for good.
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -72,6 +72,18 @@ def configure(service: str, stream: IO[str] | None = None) -> None:
     root.setLevel(logging.INFO)
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class Handler(logging.StreamHandler):
+    """A reader of the log who has left, as `head` does, changes nothing about what is done."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name in `logging`
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
 
 
 def get_logger(name: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,6 +33,14 @@ def test_its_bearer_knows_a_message_by_the_token_alone() -> None:
     assert headers["webhook-timestamp"] == str(int(SENT_AT.timestamp()))
     assert is_genuine(secret_of(BEARERS), headers, BODY)
     assert not is_genuine(secret_of(OTHERS), headers, BODY)
+
+
+def test_its_bearer_can_work_the_signature_out_with_nothing_of_ours() -> None:
+    key = hmac.new(hashlib.sha256(BEARERS.encode()).digest(), b"rates callback", hashlib.sha256).digest()
+    content = f"batch-published.{int(SENT_AT.timestamp())}.".encode() + BODY
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    headers = signed_headers(TOKEN, "batch-published", SENT_AT, BODY)
+    assert headers["webhook-signature"] == f"v1,{expected}"
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])

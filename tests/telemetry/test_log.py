@@ -129,3 +129,22 @@ def test_a_command_that_is_not_configured_says_what_is_wrong_and_keeps_its_stdou
     assert ran.stdout == ""
     assert ran.stderr.startswith("event='away' again_s=2 ")
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_reader_who_has_left_changes_nothing() -> None:
+    program = (
+        "import sys; from telemetry.log import configure, get_logger; configure('loader');"
+        "log = get_logger('rates'); log.info('one'); sys.stdin.read();"
+        "log.info('two'); log.info('three'); print('done', file=sys.stderr)"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert '"event": "one"' in process.stdout.readline()
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == "done\n"
+    assert process.returncode == 0
