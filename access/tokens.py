@@ -30,6 +30,7 @@ READ_AGAIN_S = 60.0
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 ARN = "arn:"
+NO_VALUE = "ResourceNotFoundException"
 PATH = ("/", "./")
 log = get_logger("rates.access")
 
@@ -104,6 +105,10 @@ def read_elsewhere(setting: str) -> str:
     try:
         return boto3.client("secretsmanager").get_secret_value(SecretId=setting)["SecretString"]
     except (BotoCoreError, ClientError) as error:
+        # What a secret answers that nobody has put a value into yet, as the one of a new stack.
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == NO_VALUE:
+            log.warning("the secret of the tokens has no value: nobody is known", secret=setting)
+            return ""
         raise TokensUnavailable(f"the secret {setting} cannot be read: {error}") from error
 
 

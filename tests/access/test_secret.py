@@ -1,0 +1,51 @@
+"""Tokens in Secrets Manager: a stack's secret is there before anybody has put a token into it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import pytest
+
+from access import tokens as tokens_module
+from access.errors import TokensUnavailable
+from access.tokens import Tokens, entry_of
+from tests.batch_storage import server_environment
+
+pytestmark = pytest.mark.usefixtures("secrets_manager")
+
+
+@pytest.fixture
+def secrets_manager(storage_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in server_environment(storage_server).items():
+        monkeypatch.setenv(name, value)
+    return boto3.client("secretsmanager")
+
+
+def new_secret(secrets_manager: Any, name: str) -> str:
+    return secrets_manager.create_secret(Name=name)["ARN"]
+
+
+def test_a_secret_without_a_value_knows_nobody_until_it_has_one(
+    secrets_manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens_module, "READ_AGAIN_S", 0.0)
+    arn = new_secret(secrets_manager, "tokens-without-value")
+    known = Tokens(arn)
+
+    assert known.known() == []
+    assert known.find("a token") is None
+
+    secrets_manager.put_secret_value(SecretId=arn, SecretString=entry_of("anna", ["write"], "a token"))
+
+    found = known.find("a token")
+    assert found is not None
+    assert found.name == "anna"
+
+
+def test_a_secrets_manager_that_is_away_is_not_taken_for_a_secret_without_a_value() -> None:
+    away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    with patch.dict(os.environ, away), pytest.raises(TokensUnavailable, match="cannot be read"):
+        Tokens("arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens").known()
