@@ -18,10 +18,12 @@ import httpx
 import psutil
 import pytest
 
+from access.tokens import entry_of
 from delivery.builder import PARTS, ImageBuilder, Recipe, default_cache
 from local import sample
 from local.postgres import PostgresServer, free_port, installed_bin_dirs
 from tests.images.authority import Authority
+from tests.batch_storage import BatchStorage
 from tests.postgres import PASSWORD, Database
 
 pytestmark = pytest.mark.needs("buildah", "debootstrap", "root")
@@ -147,7 +149,8 @@ def test_an_image_keeps_no_secret_of_its_build(container: Container) -> None:
 
 def test_an_image_carries_only_what_it_runs(containers: dict[str, Container]) -> None:
     for part, foreign in {"api": "polars", "loader": "falcon"}.items():
-        assert set(containers[part].run("ls", "/app").stdout.split()) == {part, "database"}
+        held = {part, "access", "database", "storage", "telemetry"}
+        assert set(containers[part].run("ls", "/app").stdout.split()) == held
         assert "No module named" in containers[part].run("python", "-c", f"import {foreign}").stderr
 
 
@@ -164,6 +167,14 @@ def test_its_user_can_write_to_no_folder_of_an_image_but_the_temporary_ones(
     for image in images.values():
         with new_container(builder, image) as untouched:
             assert writable_folders(untouched) <= ANYONE_MAY_WRITE
+
+
+def test_the_loaders_disk_has_rights_by_which_its_user_may_write_there(
+    builder: ImageBuilder, images: dict[str, str]
+) -> None:
+    with new_container(builder, images["loader"]) as untouched:
+        assert untouched.config["Volumes"] == {"/tmp": {}}  # noqa: S108
+        assert untouched.run("stat", "--format=%a", "/tmp").stdout.strip() == "1777"  # noqa: S108
 
 
 def test_the_health_check_fails_where_no_api_listens(containers: dict[str, Container]) -> None:
@@ -183,7 +194,7 @@ def test_the_health_check_fails_where_the_answer_is_not_200(containers: dict[str
 
 
 def test_the_images_migrate_load_a_file_and_answer_from_it_writing_nowhere(
-    read_only: dict[str, Container], empty_database: Database, tmp_path: Path
+    read_only: dict[str, Container], empty_database: Database, storage: BatchStorage, tmp_path: Path
 ) -> None:
     loader = read_only["loader"]
     environment = empty_database.environment()
@@ -204,7 +215,9 @@ def test_the_images_migrate_load_a_file_and_answer_from_it_writing_nowhere(
     run_loader("import", f"{FILES}/sample.sql")
     loaded = run_loader("load", f"{FILES}/march.csv")
     assert (loaded["state"], loaded["rows"]) == ("published", 3)
-    with serving(read_only["api"], environment | {"PGUSER": "rates_api"}, tmp_path / "api.log") as client:
+    taking = storage.environment() | {"RATES_API_TOKENS": entry_of("anna", ["write"], "a token")}
+    answering = environment | taking | {"PGUSER": "rates_api"}
+    with serving(read_only["api"], answering, tmp_path / "api.log") as client:
         days = {"date_from": "2021-02-28", "date_to": "2021-03-01"}
         answer = client.get("/rates", params={"orig_code": "CNSGH", "dest_code": "EETLL", **days})
         assert answer.status_code == 200
