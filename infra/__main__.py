@@ -17,6 +17,7 @@ from infra.deploy_rights import Copy
 from infra.fargate import Surroundings
 from infra.iam import account_of
 from infra.images import Images
+from infra.ingestion import Ingestion
 from infra.load_balancer import LoadBalancer
 from infra.loader_service import LoaderService
 from infra.logs import Logs
@@ -32,6 +33,7 @@ from infra.settings.seed import Dump, Sample
 from infra.settings.stack import read_settings
 from infra.sleep import Sleep, Sleeper
 from infra.storage import BatchStorage
+from infra.tokens import ApiTokens
 
 # For a first look, on the sample's data.
 RATES_PATH = "/rates?date_from=2021-01-20&date_to=2021-01-31&orig_code=china_main&dest_code=northern_europe"
@@ -73,6 +75,7 @@ database = Database(
     on_aws,
 )
 storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
+tokens = ApiTokens(f"{name}-tokens", storage.key_arn, settings.production, on_aws)
 if isinstance(settings.seed, Sample | Dump):
     SeedObject(f"{name}-seed", settings.seed, storage, on_aws)
 images = Images(name, settings.images, on_aws)
@@ -86,6 +89,7 @@ sleepers: list[Sleeper] = []
 if release:
     api_image, loader_image = release
     around = Surroundings(
+        ingestion=Ingestion(stack, settings.region, storage, tokens),
         region=settings.region,
         vpc_id=network.vpc_id,
         subnet_ids=network.task_subnet_ids,
@@ -98,7 +102,7 @@ if release:
         rollback_alarm_names=observability.rollback_alarm_names,
     )
     api = ApiService(f"{name}-api", api_image, settings.api, around, balancer, on_aws)
-    loader = LoaderService(f"{name}-loader", loader_image, settings.loader, around, storage, on_aws)
+    loader = LoaderService(f"{name}-loader", loader_image, settings.loader, around, on_aws)
     Release(f"{name}-release", path, release, on_aws)
     observability.watch(
         Watched("api", api.service_name, settings.api.size.tasks_min),
@@ -179,5 +183,6 @@ pulumi.export("databaseClientSecurityGroupId", database.client_security_group_id
 pulumi.export("batchBucket", storage.bucket_name)
 pulumi.export("batchQueueUrl", storage.queue_url)
 pulumi.export("batchDeadLetterQueueUrl", storage.dead_letter_queue_url)
+pulumi.export("apiTokensSecretArn", tokens.arn)
 pulumi.export("apiRepositoryUrl", images.api_repository_url)
 pulumi.export("loaderRepositoryUrl", images.loader_repository_url)

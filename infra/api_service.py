@@ -1,4 +1,7 @@
-"""The API: tasks behind the load balancer, as many as requests and CPU ask for."""
+"""The API: tasks behind the load balancer, as many as requests and CPU ask for.
+
+They read answers from the database and put batches into the bucket, which the loader takes from there.
+"""
 
 from typing import Any
 
@@ -72,13 +75,14 @@ class ApiService(pulumi.ComponentResource):
                 "PORT": str(API_PORT),
                 "RATES_DB_PAUSES": str(int(around.database.pauses)),
                 "WEB_CONCURRENCY": str(settings.processes),
+                **around.ingestion.environment,
             },
             port=API_PORT,
             health_check=HEALTH_CHECK,
         )
         self._service = FargateService(
             name,
-            Task(program, settings.size),
+            Task(program, settings.size, around.ingestion.to_accept_batches()),
             around,
             self._join(balancer),
             self._inside,

@@ -1,7 +1,8 @@
 """The containers of a task, as ECS takes them: the migration first, then the program.
 
-No container is root or may write to its file system. A password stands in none: ECS puts the owner's into the
-migration from Secrets Manager, and the programs log in with IAM tokens.
+No container is root or may write to its file system; one that unpacks files has a disk at /tmp. A password
+stands in none: ECS puts the owner's into the migration from Secrets Manager, and the programs log in with IAM
+tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ USER = "10001:10001"
 # Where the images have RDS's certificates.
 CERTIFICATES = "/etc/ssl/certs/rds.pem"
 MIGRATION = "migrate"
+# A disk that goes with its task. It has the rights that /tmp has in the image, whose VOLUME it is.
+SCRATCH, SCRATCH_PATH = "tmp", "/tmp"  # noqa: S108  # nobody shares it
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Program:
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     port: int | None = None
     health_check: Mapping[str, Any] | None = None
+    scratch_gib: int | None = None  # None: it writes nothing
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ def program_container(program: Program, database: Database, log: Log) -> dict[st
     }
     if program.port:
         container["portMappings"] = [{"containerPort": program.port, "protocol": "tcp"}]
+    if program.scratch_gib:
+        container["mountPoints"] = [
+            {"sourceVolume": SCRATCH, "containerPath": SCRATCH_PATH, "readOnly": False}
+        ]
     if program.health_check:
         # ECS does not look at the one in the image.
         container["healthCheck"] = dict(program.health_check)

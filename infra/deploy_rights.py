@@ -208,7 +208,7 @@ def in_the_hosted_zone(copy: Copy) -> list[Statement]:
 
 
 def on_data(copy: Copy) -> list[Statement]:
-    """Database, buckets, queues and keys: how they are set, and nothing that is in them."""
+    """Database, buckets, queues, secrets and keys: how they are set, and nothing that is in them."""
     name = copy.name
     kinds = ("db", "cluster", "subgrp", "pg", "cluster-pg", "snapshot", "cluster-snapshot", "og")
     via = [f"{service}.{copy.region}.amazonaws.com" for service in ("rds", "secretsmanager")]
@@ -244,6 +244,19 @@ def on_data(copy: Copy) -> list[Statement]:
         allow(
             ["secretsmanager:CreateSecret", "secretsmanager:TagResource"],
             copy.arns("secretsmanager", "secret:rds!*"),
+        ),
+        # No value: neither reading one nor putting one in.
+        allow(
+            [
+                "secretsmanager:CreateSecret",
+                "secretsmanager:DeleteSecret",
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetResourcePolicy",
+                "secretsmanager:TagResource",
+                "secretsmanager:UntagResource",
+                "secretsmanager:UpdateSecret",
+            ],
+            copy.arns("secretsmanager", f"secret:{name}-*"),
         ),
         # No object: not `s3:GetObject`, nor the deletion of one.
         allow(
@@ -529,12 +542,23 @@ def boundary(copy: Copy) -> list[Statement]:
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
             [f"arn:aws:logs:{copy.region}:*:log-group:{group}" for group in log_groups(name)],
         ),
-        allow(["secretsmanager:GetSecretValue"], f"arn:aws:secretsmanager:{copy.region}:*:secret:rds!*"),
+        allow(
+            ["secretsmanager:GetSecretValue"],
+            [f"arn:aws:secretsmanager:{copy.region}:*:secret:{each}" for each in ("rds!*", f"{name}-*")],
+        ),
         # A key's own policy has to let it too.
         when(allow(["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], "*"), copy.its_own),
         allow(["rds-db:connect"], f"arn:aws:rds-db:{copy.region}:*:dbuser:*/rates_*"),
         allow(
-            ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject*", "s3:ListBucket", "s3:PutObject"],
+            [
+                "s3:AbortMultipartUpload",
+                "s3:DeleteObject",
+                "s3:GetObject*",
+                "s3:ListBucket",
+                "s3:ListBucketMultipartUploads",
+                "s3:ListMultipartUploadParts",
+                "s3:PutObject",
+            ],
             [f"arn:aws:s3:::{name}-*"],
         ),
         allow(["sqs:*"], f"arn:aws:sqs:{copy.region}:*:{name}-*"),

@@ -11,9 +11,10 @@ import pulumi_aws as aws
 
 from infra import rollouts
 from infra.cluster import Cluster
-from infra.containers import Log, Program, migration_container, program_container
+from infra.containers import SCRATCH, Log, Program, migration_container, program_container
 from infra.database import Database
 from infra.iam import Statement
+from infra.ingestion import Ingestion
 from infra.logs import Logs
 from infra.security_groups import declare_closed_group
 from infra.settings.images import Image
@@ -32,6 +33,7 @@ class Surroundings:
     cluster: Cluster
     logs: Logs
     database: Database
+    ingestion: Ingestion
     migrations: Image
     settings: TaskSettings
     # Of what customers feel: while one is on, a deploy of what they reach goes back.
@@ -126,6 +128,8 @@ class FargateService(pulumi.ComponentResource):
             runtime_platform=aws.ecs.TaskDefinitionRuntimePlatformArgs(
                 cpu_architecture=around.settings.architecture, operating_system_family="LINUX"
             ),
+            volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=SCRATCH)] if program.scratch_gib else None,
+            ephemeral_storage=disk(program.scratch_gib),
             execution_role_arn=starter.arn,
             task_role_arn=role.arn,
             container_definitions=pulumi.Output.json_dumps(
@@ -193,6 +197,10 @@ class FargateService(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=minutes, update=minutes),
             ),
         )
+
+
+def disk(gib: int | None) -> aws.ecs.TaskDefinitionEphemeralStorageArgs | None:
+    return aws.ecs.TaskDefinitionEphemeralStorageArgs(size_in_gib=gib) if gib else None
 
 
 def roll_back_on(alarm_names: Sequence[pulumi.Output[str]]) -> aws.ecs.ServiceAlarmsArgs | None:

@@ -20,7 +20,7 @@ TOO_MANY = {
 
 
 class Firewall(pulumi.ComponentResource):
-    """Lets everything through but what is over the limit.
+    """Lets everything through but what is over the limit, and looks into no body: batches are sent in them.
 
     Its metrics tell how much that was. It keeps no log, which would cost more than the firewall itself; the
     load balancer's access log has who was refused, too.

@@ -11,10 +11,8 @@ from pulumi_aws.appautoscaling import PolicyStepScalingPolicyConfigurationStepAd
 from infra import timeouts
 from infra.containers import Program
 from infra.fargate import FargateService, Surroundings, Task
-from infra.iam import Statement, allow
 from infra.settings.images import Image
 from infra.settings.services import LoaderSettings
-from infra.storage import PREFIX, BatchStorage
 
 # Whom the migrations make for it: writes batches, and changes no schema.
 USER = "rates_loader"
@@ -29,7 +27,7 @@ BACKLOG_METRICS = {
 
 
 class LoaderService(pulumi.ComponentResource):
-    """Reached by nobody: it asks the queue, the bucket and the database.
+    """Reached by nobody: it asks the queue, the bucket and the database, and calls back who wants to be told.
 
     `target` is what autoscaling scales, `service_name` what metrics call it, `running` as in `fargate`.
     """
@@ -44,24 +42,23 @@ class LoaderService(pulumi.ComponentResource):
         image: Image,
         settings: LoaderSettings,
         around: Surroundings,
-        storage: BatchStorage,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("rates:loader_service:LoaderService", name, None, opts)
         self._base = name
         self._settings = settings
-        self._queue_name = storage.queue_name
+        self._queue_name = around.ingestion.storage.queue_name
         self._inside = pulumi.ResourceOptions(parent=self)
         program = Program(
             name="loader",
             image=image,
             user=USER,
             stop_s=timeouts.LOADER_STOP_S,
-            environment={"BATCH_BUCKET": storage.bucket_name, "BATCH_QUEUE_URL": storage.queue_url},
+            environment=around.ingestion.environment,
+            scratch_gib=settings.storage_gib,
         )
-        service = FargateService(
-            name, Task(program, settings.size, to_take_batches(storage)), around, opts=self._inside
-        )
+        task = Task(program, settings.size, around.ingestion.to_take_batches())
+        service = FargateService(name, task, around, opts=self._inside)
         self.target = scaling.Target(
             name,
             service_namespace="ecs",
@@ -143,14 +140,6 @@ class LoaderService(pulumi.ComponentResource):
             alarm_actions=[policy.arn],
             opts=self._inside,
         )
-
-
-def to_take_batches(storage: BatchStorage) -> list[Statement]:
-    return [
-        allow(["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"], storage.queue_arn),
-        allow(["s3:GetObject"], pulumi.Output.concat(storage.bucket_arn, f"/{PREFIX}*")),
-        allow(["kms:Decrypt"], storage.key_arn),
-    ]
 
 
 def steps(tasks_min: int, tasks_max: int, backlog_per_task: int) -> list[tuple[int, int, int | None]]:

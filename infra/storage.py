@@ -1,7 +1,9 @@
 """Batches on their way in: a bucket, the queue that tells of each new object, and the queue of dead letters.
 
-The loader reads both, and nothing but the bucket tells the queue anything.
+The bucket tells the queue of each new object below `batches/`; the API and the loader send further work.
 """
+
+from collections.abc import Sequence
 
 import pulumi
 import pulumi_aws as aws
@@ -12,8 +14,15 @@ from infra.iam import account_of, allow_service, document, only_over_tls
 from infra.keys import declare_key, let_service_use
 from infra.settings.storage import StorageSettings
 
-# Where batches lie in the bucket. The same on a laptop: `local/object_storage.py`.
-PREFIX = "batches/"
+# Where in the bucket batches lie, and chunks that were cut out of them: `storage/layout.py`. The same on a
+# laptop: `local/object_storage.py`.
+PREFIX, CHUNKS = "batches/", "chunks/"
+# A batch that has ended deletes its chunks; these are left of one that never does.
+CHUNK_DAYS = 7
+# The least that S3 takes.
+CHUNK_VERSION_DAYS = 1
+# A browser asks again whether it may upload after so long.
+CORS_S = 3600
 # A message that fails so often has a fault of its own.
 RECEIVES_MAX = 3
 DAY_S = 24 * 3600
@@ -36,6 +45,7 @@ class BatchStorage(pulumi.ComponentResource):
     queue_arn: pulumi.Output[str]
     queue_name: pulumi.Output[str]
     dead_letter_queue_url: pulumi.Output[str]
+    dead_letter_queue_arn: pulumi.Output[str]
     dead_letter_queue_name: pulumi.Output[str]
     key_arn: pulumi.Output[str]
 
@@ -56,6 +66,8 @@ class BatchStorage(pulumi.ComponentResource):
         )
         close_bucket(name, self._bucket, self._inside)
         self._keep_versions_for_a_while(settings)
+        if settings.upload_origins:
+            self._let_browsers_upload(settings.upload_origins)
         # S3 writes into an encrypted queue only where it may use the key.
         key_policy = let_service_use(
             name,
@@ -76,6 +88,7 @@ class BatchStorage(pulumi.ComponentResource):
         self.queue_arn = self._queue.arn
         self.queue_name = self._queue.name
         self.dead_letter_queue_url = self._dead_letters.url
+        self.dead_letter_queue_arn = self._dead_letters.arn
         self.dead_letter_queue_name = self._dead_letters.name
         self.key_arn = self._key.arn
         self.register_outputs({"bucketName": self.bucket_name, "queueUrl": self.queue_url})
@@ -111,9 +124,38 @@ class BatchStorage(pulumi.ComponentResource):
                         noncurrent_days=settings.version_days
                     ),
                 ),
+                aws.s3.BucketLifecycleConfigurationRuleArgs(
+                    id="old-chunks",
+                    status="Enabled",
+                    filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=CHUNKS),
+                    expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=CHUNK_DAYS),
+                    # What a loader deletes stays as a version.
+                    noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+                        noncurrent_days=CHUNK_VERSION_DAYS
+                    ),
+                ),
             ],
             # Rules about versions have to find them switched on.
             opts=pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(depends_on=[versioning])),
+        )
+
+    def _let_browsers_upload(self, origins: Sequence[str]) -> None:
+        """Pages of these may send to presigned addresses, which are what lets them; and see each part's ETag,
+        by which an upload in parts is ended.
+        """
+        aws.s3.BucketCorsConfiguration(
+            self._base,
+            bucket=self._bucket.id,
+            cors_rules=[
+                aws.s3.BucketCorsConfigurationCorsRuleArgs(
+                    allowed_methods=["PUT"],
+                    allowed_origins=list(origins),
+                    allowed_headers=["*"],
+                    expose_headers=["ETag"],
+                    max_age_seconds=CORS_S,
+                )
+            ],
+            opts=self._inside,
         )
 
     def _declare_queue(self, name: str, kept_s: int) -> aws.sqs.Queue:

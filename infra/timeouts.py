@@ -1,8 +1,9 @@
 """Times that depend on each other, in seconds: their one home. `tests/infra/test_timeouts.py` holds them
 against each other and against what the images say.
 
-A request that is under way outlives its task's leaving: request <= deregistration, graceful < stop. A message
-outlives its chunk: chunk < visibility. A rollout outlives an alarm: alarm < canary, alarm < bake.
+A request that is under way outlives its task's leaving: request <= deregistration, graceful < stop. A chunk
+ends before its task is killed: chunk < stop; its message is kept meanwhile: heartbeats < kept < visibility. A
+rollout outlives an alarm: alarm < canary, alarm < bake.
 """
 
 # The most that AWS gives a task on Fargate between telling it to stop and killing it; on Spot, the notice.
@@ -10,10 +11,13 @@ FARGATE_STOP_MAX_S = 120
 
 # A request that takes longer is lost when its task is replaced.
 REQUEST_S = 30
-# The load balancer lets a task that leaves end its requests for so long.
+# The load balancer lets a task that leaves end its requests for so long. A file that takes longer to arrive
+# may be lost in a deploy, and is sent again under the same Idempotency-Key; big ones go to a presigned
+# address instead, which is S3's and knows no deploys.
 DEREGISTRATION_S = 60
-# The load balancer closes a connection after this; before the API does (`keepalive`), or it would send a
-# request into a closed one.
+# The load balancer closes a connection on which nothing moves after this: neither a file under way, nor an
+# answer that takes no longer than a request may. It does so before the API does (`keepalive`), or it would
+# send a request into a closed one.
 CONNECTION_IDLE_S = 60
 # The API goes on serving, since the load balancer learns of a task's end 3 to 5 s late.
 DRAIN_S = 5
@@ -33,7 +37,10 @@ START_S = 180
 # A chunk is one transaction, and meant to take seconds; the loader ends the one it has in hand.
 CHUNK_S = 60
 LOADER_STOP_S = FARGATE_STOP_MAX_S
-# A message that nobody deleted is handed out again after this; longer would only delay it after a crash.
+# A loader takes a message for so long, and says again and again that it still has it. Of one that is killed,
+# the next gets it after this.
+KEPT_S = 60
+# For whoever asks for no time of its own. A message that nobody deleted is handed out again after this.
 VISIBILITY_S = 300
 # The most that SQS lets a question wait for a message.
 LONG_POLL_S = 20

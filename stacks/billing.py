@@ -268,6 +268,10 @@ def service(copy: Copy, resource: Resource) -> Iterator[Use]:
     spot = "fargate_spot" if any(each["capacityProvider"] == "FARGATE_SPOT" for each in strategies) else ""
     part = API if resource.name.endswith("-api") else LOADER
     hours = copy.tasks(resource)
+    disk = (task.get("ephemeralStorage") or {}).get("sizeInGib", usage.DISK_GIB_FREE)
+    yield Use(part, "fargate_disk_gib_hour", hours * (disk - usage.DISK_GIB_FREE))
+    figures = usage.FIGURES_API if part == API else usage.FIGURES_LOADER
+    yield Use(MONITORING, "metric_month", when_busy(figures * copy.burst_hours() / HOURS))
     yield Use(part, f"{kind}_vcpu_hour", hours * (int(task["cpu"]) / 1024), spot)
     yield Use(part, f"{kind}_gib_hour", hours * (int(task["memory"]) / 1024), spot)
     if resource.inputs["networkConfiguration"].get("assignPublicIp"):

@@ -52,6 +52,11 @@ def task(run: Run, service: str) -> str:
     return f"{int(inputs['cpu']) / 1024:g} vCPU, {int(inputs['memory']) / 1024:g} GiB"
 
 
+def disk(run: Run) -> str:
+    inputs = run.one("ecs/taskDefinition:TaskDefinition", "-loader").inputs
+    return f"{inputs['ephemeralStorage']['sizeInGib']:g} GiB"
+
+
 def tasks(run: Run, service: str) -> str:
     inputs = run.one("appautoscaling/target:Target", service).inputs
     return f"{inputs['minCapacity']:g} to {inputs['maxCapacity']:g}"
@@ -116,7 +121,7 @@ def batches(run: Run) -> str:
     (rule,) = [
         rule
         for rule in run.one("BucketLifecycleConfiguration", "-batches").inputs["rules"]
-        if "expiration" in rule
+        if rule["id"] == "old-batches"
     ]
     days, versions = rule["expiration"]["days"], rule["noncurrentVersionExpiration"]["noncurrentDays"]
     return f"{days:g} days, {versions:g} after deletion"
@@ -180,6 +185,7 @@ ROWS: dict[str, Callable[[Run], str]] = {
     "API on spare capacity": lambda run: spot(run, "-api"),
     "Loader tasks": lambda run: tasks(run, "-loader"),
     "A loader task": lambda run: task(run, "-loader"),
+    "Disk of a loader task": disk,
     "Loader on spare capacity": lambda run: spot(run, "-loader"),
     "Stopped at night and at weekends": lambda run: yes_or_no(bool(run.all("scheduler/schedule:Schedule"))),
     "A bastion for people": lambda run: yes_or_no(bool(run.all("ec2/instance:Instance"))),

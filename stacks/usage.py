@@ -31,7 +31,7 @@ FULL_SHARE = 0.5
 BACKUP_SHARE_A_DAY = 0.03
 # Tokens, metrics, polls. Batches and images' layers pass S3's endpoint at no charge.
 NAT_GB_PER_TASK = 1
-# Neither program logs requests; errors and progress are what there is.
+# Neither program logs requests; errors, and what becomes of batches, are what there is.
 LOG_GB_IDLE = 0.1
 LOG_GB_BUSY = 1
 # The noise of the internet at the public addresses of a zone: only what is refused is kept.
@@ -41,8 +41,13 @@ LOG_COMPRESSED = 0.15
 ACCESS_LOG_GB_PER_MILLION = 0.1
 IMAGES_GB = 1
 OTHER_BUCKET_GB = 1
-# Long polls of 20 s, one after the other.
-POLLS_PER_TASK_HOUR = 180
+# Of a task's disk; and spare capacity has no discount on the rest.
+DISK_GIB_FREE = 20
+# Polls of 2 s, one after the other, so that a loader that is told to stop waits for no longer.
+POLLS_PER_TASK_HOUR = 1800
+# What the API and a loader count themselves, charged for the hours in which there are batches.
+FIGURES_API = 4
+FIGURES_LOADER = 12
 # By AWS's documentation of Container Insights for ECS: a cluster's, a service's, a family of tasks', and with
 # enhanced observability those of each task and its two containers.
 INSIGHTS_CLUSTER = 8
@@ -67,6 +72,8 @@ ASSUMPTIONS = (
     f"({AURORA_GIB} GiB where Aurora takes what it needs), and stay in the bucket as long as it keeps them.",
     f"A database is {FULL_SHARE:.0%} full, and a day's backup adds {BACKUP_SHARE_A_DAY:.0%} of that.",
     f"Through a NAT gateway go {NAT_GB_PER_TASK} GB a task and month, and what is logged.",
+    f"A loader asks the queue {POLLS_PER_TASK_HOUR:,} times an hour. What the programs count of batches, "
+    f"{FIGURES_API + FIGURES_LOADER} figures, is charged for the hours of bursts.",
     f"A log gets {LOG_GB_IDLE:g} GB in an idle month and {LOG_GB_BUSY:g} GB in a busy one, since no request "
     f"is logged; the log of refused connections {FLOW_LOG_GB_PER_ZONE:g} GB a zone; the load balancer's "
     f"record {ACCESS_LOG_GB_PER_MILLION:g} GB a million requests.",

@@ -14,6 +14,8 @@ ROOTS = re.compile(r"(0|root)?(:.*)?")
 SECRET = re.compile(r"PASSW|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(PRIVATE|API|ACCESS)_?KEY", re.IGNORECASE)
 # By these a secret is found, and still needs a right to be read.
 POINTERS = re.compile(r"_(ARN|ID|NAME|URL|PATH)$", re.IGNORECASE)
+POINTER = re.compile(r"arn:aws:secretsmanager:.+")
+SCRATCH = "/tmp"  # noqa: S108  # of a container, where there is one user
 
 
 def containers(definition: Declared) -> list[dict[str, Any]]:
@@ -37,6 +39,19 @@ def file_system_is_read_only(definition: Declared) -> Iterator[str]:
         found = container.get("readonlyRootFilesystem", False)
         if found is not True:
             yield f"found readonlyRootFilesystem {found} in {container.get('name')}: allowed is true"
+
+
+@about(
+    "only-scratch-is-written",
+    "What a container may write besides is one more place to leave a program in.",
+    DEFINITION,
+)
+def only_scratch_is_written(definition: Declared) -> Iterator[str]:
+    for container in containers(definition):
+        for mounted in container.get("mountPoints", []):
+            path = mounted.get("containerPath")
+            if path != SCRATCH and mounted.get("readOnly") is not True:
+                yield f"found {path} mounted to be written in {container.get('name')}: allowed is {SCRATCH}"
 
 
 @about("nobody-is-root", "Root in a container is one fault of the kernel away from the host.", DEFINITION)
@@ -76,8 +91,9 @@ def no_secret_in_an_environment(resource: Declared) -> Iterator[str]:
         if each.get("type", "PLAINTEXT") == "PLAINTEXT"
     ]
     for variable in variables:
-        name = variable.get("name", "")
-        if SECRET.search(name) and not POINTERS.search(name) and variable.get("value"):
+        name, value = variable.get("name", ""), variable.get("value")
+        pointer = POINTERS.search(name) or POINTER.fullmatch(value or "")
+        if SECRET.search(name) and value and not pointer:
             yield f"found {name} with a value: allowed is a reference to a secret"
 
 

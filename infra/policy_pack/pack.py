@@ -16,6 +16,7 @@ from infra.policy_pack import (
     production,
     queues,
     rights,
+    secret_values,
     servers,
     storage,
 )
@@ -29,6 +30,7 @@ MODULES = (
     queues,
     encryption,
     rights,
+    secret_values,
     containers,
     database,
     logs,

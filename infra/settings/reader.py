@@ -40,6 +40,13 @@ class Reader:
         self._asked.add(key)
         return None if self._values.get(key) == "" else self.text(key, pattern, allowed)
 
+    def texts(self, key: str, pattern: re.Pattern[str], allowed: str) -> tuple[str, ...]:
+        """Those between blanks, none for an empty text."""
+        values = tuple(self._value(key).split())
+        if key not in self._values or not all(pattern.fullmatch(each) for each in values):
+            self._refuse(key, f"allowed is {allowed}, with blanks between")
+        return values
+
     def flag(self, key: str) -> bool:
         value = self._value(key)
         if value not in TRUTH:

@@ -24,6 +24,8 @@ PRODUCTION_TASKS_MIN = 2
 PROCESSES = range(1, 65)
 REQUESTS_PER_TASK = range(1, 1_000_001)
 BACKLOG_PER_TASK = range(1, 10_001)
+# Up to 20 GiB a task has anyway, and Fargate takes no setting for it.
+STORAGE_GIB = range(21, 201)
 
 
 class Rollout(StrEnum):
@@ -64,6 +66,7 @@ class ServiceSize:
 class LoaderSettings:
     size: ServiceSize
     backlog_per_task: int  # messages
+    storage_gib: int  # of a disk that goes with the task
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def read_loader(reader: Reader, production: bool) -> LoaderSettings:
     loader = LoaderSettings(
         size=read_service_size(reader, "loader", TASKS_FROM_NONE),
         backlog_per_task=reader.whole("loaderBacklogPerTask", BACKLOG_PER_TASK),
+        storage_gib=reader.whole("loaderStorageGib", STORAGE_GIB),
     )
     if production:
         reason = "production needs 1 or more: from none, a batch waits minutes for its first task"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra import timeouts
-from stacks.mock_engine import ROOT, SHAPES, Run, declared, run_stack
+from stacks.mock_engine import PLACE, ROOT, SHAPES, Run, declared, run_stack
 
 
 def api(run: Run) -> dict[str, Any]:
@@ -41,15 +41,37 @@ def test_only_the_load_balancer_reaches_a_task_and_only_on_its_port(shape: str) 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_logs_in_as_the_role_that_only_reads_and_may_do_nothing_else(shape: str) -> None:
+def test_it_logs_in_as_the_role_that_only_reads_and_may_put_batches_and_do_nothing_else(shape: str) -> None:
     run = declared(shape)
-    (statement,) = json.loads(run.one("RolePolicy", "-api-task").inputs["policy"])["Statement"]
+    name = f"rates-{run.stack}"
     database = "cluster-1" if shape == "aurora" else "db-1"
+    statements = json.loads(run.one("RolePolicy", "-api-task").inputs["policy"])["Statement"]
 
-    assert statement == {
-        "Effect": "Allow",
-        "Action": ["rds-db:connect"],
-        "Resource": f"arn:aws:rds-db:mock-region-1:123456789012:dbuser:{database}/rates_api",
+    assert {tuple(each["Action"]): (each["Resource"], each.get("Condition")) for each in statements} == {
+        ("rds-db:connect",): (f"arn:aws:rds-db:{PLACE}:dbuser:{database}/rates_api", None),
+        (
+            "s3:AbortMultipartUpload",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:ListMultipartUploadParts",
+            "s3:PutObject",
+        ): (f"arn:aws:s3:{PLACE}:{name}-batches/batches/*", None),
+        ("s3:ListBucket", "s3:ListBucketMultipartUploads"): (
+            f"arn:aws:s3:{PLACE}:{name}-batches",
+            {"StringLikeIfExists": {"s3:prefix": ["batches/*"]}},
+        ),
+        ("sqs:SendMessage",): (f"arn:aws:sqs:{PLACE}:{name}-batches", None),
+        ("secretsmanager:GetSecretValue",): (f"arn:aws:secretsmanager:{PLACE}:{name}-tokens", None),
+        ("kms:Decrypt", "kms:GenerateDataKey"): (
+            f"arn:aws:kms:{PLACE}:{name}-batches",
+            {
+                "StringEquals": {
+                    "kms:ViaService": [
+                        f"{service}.eu-west-1.amazonaws.com" for service in ("s3", "secretsmanager", "sqs")
+                    ]
+                }
+            },
+        ),
     }
 
 
@@ -59,6 +81,8 @@ def test_its_environment_is_what_the_api_reads() -> None:
     assert {each["name"]: each["value"] for each in api(run)["environment"]} == {
         "API_DRAIN_S": str(timeouts.DRAIN_S),
         "AWS_DEFAULT_REGION": "eu-west-1",
+        "BATCH_BUCKET": run.exports["batchBucket"],
+        "BATCH_QUEUE_URL": run.exports["batchQueueUrl"],
         "PGDATABASE": "rates",
         "PGHOST": "rates-dev-database.rds.example",
         "PGPORT": "5432",
@@ -66,8 +90,10 @@ def test_its_environment_is_what_the_api_reads() -> None:
         "PGSSLROOTCERT": "/etc/ssl/certs/rds.pem",
         "PGUSER": "rates_api",
         "PORT": "8000",
+        "RATES_API_TOKENS": run.exports["apiTokensSecretArn"],
         "RATES_DB_AUTH": "iam",
         "RATES_DB_PAUSES": "0",
+        "RATES_STACK": "dev",
         "WEB_CONCURRENCY": "3",
     }
 

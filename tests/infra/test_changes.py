@@ -46,8 +46,13 @@ def test_a_deploy_of_new_images_touches_the_task_definitions_and_the_record_of_i
         ({"accessLogDays": "30"}, {"aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"}),
         ({"loaderCpu": "4096", "loaderMemoryMib": "8192"}, {"aws:ecs/taskDefinition:TaskDefinition"}),
         ({"loaderBacklogPerTask": "5"}, {"aws:appautoscaling/policy:Policy"}),
+        ({"loaderStorageGib": "200"}, {"aws:ecs/taskDefinition:TaskDefinition"}),
         ({"logDays": "30"}, {"aws:cloudwatch/logGroup:LogGroup"}),
         ({"batchDays": "400"}, {"aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"}),
+        (
+            {"uploadOrigins": "https://app.example.com"},
+            {"aws:s3/bucketCorsConfiguration:BucketCorsConfiguration"},
+        ),
         ({"databaseInstanceClass": "db.r8g.xlarge"}, {"aws:rds/instance:Instance", ALARM}),
     ],
 )
@@ -148,7 +153,10 @@ def test_pulumi_is_kept_from_what_others_own_and_from_nothing_else() -> None:
 
 def test_production_protects_what_data_would_be_lost_with_and_no_other_stack_protects_anything() -> None:
     data = {"-batches": {"kms/key:Key", "s3/bucket:Bucket"}, "-access-logs": {"s3/bucket:Bucket"}}
-    data |= {"-database": {"kms/key:Key", "rds/instance:Instance"}}
+    data |= {
+        "-database": {"kms/key:Key", "rds/instance:Instance"},
+        "-tokens": {"secretsmanager/secret:Secret"},
+    }
     expected = {(f"aws:{kind}", f"rates-prod{name}") for name, kinds in data.items() for kind in kinds}
 
     assert {(each.type, each.name) for each in declared("prod").resources if each.protect} == expected
@@ -166,5 +174,5 @@ def test_what_outlives_its_stack_is_what_was_logged_uploaded_or_needs_its_key() 
         "aurora": set(),
         # The key of the last snapshot.
         "staging": {"rates-staging-database"},
-        "prod": {"rates-prod-access-logs", "rates-prod-batches", "rates-prod-database"},
+        "prod": {f"rates-prod-{each}" for each in ("access-logs", "batches", "database", "tokens")},
     }

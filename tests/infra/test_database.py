@@ -120,7 +120,12 @@ def test_pulumi_protects_what_data_would_be_lost_with_in_production_only(stack: 
     run = declared(stack)
     protected = {resource.type for resource in run.resources if resource.protect}
 
-    expected = {"aws:kms/key:Key", "aws:rds/instance:Instance", "aws:s3/bucket:Bucket"}
+    expected = {
+        "aws:kms/key:Key",
+        "aws:rds/instance:Instance",
+        "aws:s3/bucket:Bucket",
+        "aws:secretsmanager/secret:Secret",
+    }
     assert protected == (expected if stack == "prod" else set())
 
 
@@ -132,6 +137,7 @@ def test_pulumi_protects_every_server_of_a_cluster_in_production() -> None:
         "aws:rds/cluster:Cluster",
         "aws:rds/clusterInstance:ClusterInstance",
         "aws:s3/bucket:Bucket",
+        "aws:secretsmanager/secret:Secret",
     }
     assert [resource.name for resource in run.all("ClusterInstance") if not resource.protect] == []
 

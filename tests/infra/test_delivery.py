@@ -222,11 +222,22 @@ def test_a_deploy_reads_no_batch_and_no_secret(stack: str) -> None:
     assert not may(found, "s3:GetObject", f"arn:aws:s3:::rates-{stack}-batches-1/batches/one.csv")
     for action in (
         "secretsmanager:GetSecretValue",
+        "secretsmanager:PutSecretValue",
         "rds-db:connect",
         "sqs:ReceiveMessage",
         "ecs:ExecuteCommand",
     ):
         assert {resource for right, resource in rights(found) if fnmatchcase(action, right)} == set()
+
+
+@pytest.mark.parametrize("stack", DELIVERED)
+def test_a_deploy_makes_the_secret_of_its_stack_and_no_other(stack: str) -> None:
+    found = statements(declared(stack), "delivery-deploy")
+    secret = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rates-{{}}-tokens-1a2b3c4-AbCdEf"
+
+    for action in ("CreateSecret", "DeleteSecret", "DescribeSecret", "TagResource", "UpdateSecret"):
+        assert may(found, f"secretsmanager:{action}", secret.format(stack))
+        assert not may(found, f"secretsmanager:{action}", secret.format("other"))
 
 
 @pytest.mark.parametrize("stack", DELIVERED)

@@ -96,6 +96,16 @@ def test_a_refusal_is_an_error_like_the_apis_own_and_says_when_to_come_again() -
     assert json.loads(body["content"])["code"] == "too_many_requests"
 
 
+@pytest.mark.parametrize("stack", ["staging", "prod"])
+def test_no_rule_looks_into_what_is_sent_so_that_a_batch_of_any_size_and_content_goes_through(
+    stack: str,
+) -> None:
+    """AWS's own groups of rules refuse a body over 8 KB, and take some of a file of prices for an attack."""
+    for rule in declared(stack).one(ACL).inputs["rules"]:
+        assert "Body" not in json.dumps(rule["statement"])
+        assert rule["statement"].keys() == {"rateBasedStatement"}, rule["name"]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_there_is_a_firewall_only_where_a_limit_is_set(shape: str) -> None:
     assert len(declared(shape).all(ACL)) == (shape in ("staging", "prod"))

@@ -34,14 +34,28 @@ def test_it_may_take_batches_from_its_queue_and_bucket_and_log_in_as_the_role_th
 
     assert {tuple(each["Action"]): each["Resource"] for each in statements} == {
         ("rds-db:connect",): f"arn:aws:rds-db:{PLACE}:dbuser:{database}/rates_loader",
+        ("s3:GetObject",): f"arn:aws:s3:{PLACE}:{name}/batches/*",
+        ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"): f"arn:aws:s3:{PLACE}:{name}/chunks/*",
+        ("s3:ListBucket",): f"arn:aws:s3:{PLACE}:{name}",
         (
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
             "sqs:ReceiveMessage",
+            "sqs:SendMessage",
         ): f"arn:aws:sqs:{PLACE}:{name}",
-        ("s3:GetObject",): f"arn:aws:s3:{PLACE}:{name}/batches/*",
-        ("kms:Decrypt",): f"arn:aws:kms:{PLACE}:{name}",
+        (
+            "sqs:DeleteMessage",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+            "sqs:SendMessage",
+        ): f"arn:aws:sqs:{PLACE}:{name}-dead",
+        ("secretsmanager:GetSecretValue",): f"arn:aws:secretsmanager:{PLACE}:rates-{run.stack}-tokens",
+        ("kms:Decrypt", "kms:GenerateDataKey"): f"arn:aws:kms:{PLACE}:{name}",
     }
+    (listing,) = [each for each in statements if each["Action"] == ["s3:ListBucket"]]
+    assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["batches/*", "chunks/*"]}}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -55,12 +69,14 @@ def test_nobody_reaches_a_task(shape: str) -> None:
     assert run.one("ecs/service:Service", "-loader").inputs.get("loadBalancers", []) == []
 
 
-def test_its_environment_names_its_queue_and_bucket() -> None:
+def test_its_environment_names_its_queue_and_bucket_and_who_may_be_called_back() -> None:
     run = declared("dev")
     environment = {each["name"]: each["value"] for each in loader(run)["environment"]}
 
     assert environment["BATCH_BUCKET"] == run.exports["batchBucket"]
     assert environment["BATCH_QUEUE_URL"] == run.exports["batchQueueUrl"]
+    assert environment["RATES_API_TOKENS"] == run.exports["apiTokensSecretArn"]
+    assert environment["RATES_STACK"] == "dev"
     assert environment["PGUSER"] == "rates_loader"
     assert "command" not in loader(run), "the image works by itself"
 

@@ -157,6 +157,12 @@ def container(**keys: Any) -> Change:
     return change
 
 
+def read_by_the_starter(run: Run) -> None:
+    """Who starts a task is let read the secret, and so could put it into an environment."""
+    (policy,) = chosen(run, ROLE_POLICY, "-api-start")
+    policy.property_dependencies["policy"] += (run.one("secretsmanager/secret:Secret").urn,)
+
+
 def encrypted_by_s3(run: Run) -> None:
     put(BUCKET_ENCRYPTION, rules=[{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"}}])(run)
 
@@ -269,6 +275,30 @@ BREAKS = [
     Broken("no-users", added("iam/accessKey:AccessKey"), "found aws:iam/accessKey:AccessKey"),
     Broken("image-by-digest", container(image="registry.example/api:latest"), "found image registry.example"),
     Broken("file-system-is-read-only", container(readonlyRootFilesystem=False), "Filesystem False in api"),
+    Broken(
+        "only-scratch-is-written",
+        container(mountPoints=[{"sourceVolume": "app", "containerPath": "/app", "readOnly": False}]),
+        "found /app mounted to be written in api",
+    ),
+    Broken(
+        "only-scratch-is-written", container(mountPoints=[{"containerPath": "/opt"}]), "found /opt mounted"
+    ),
+    Broken(
+        "secret-values-are-put-in-by-people",
+        added("secretsmanager/secretVersion:SecretVersion", secretString="anna:read:00"),
+        "found a SecretVersion",
+    ),
+    Broken("secrets-are-read-by-tasks-alone", read_by_the_starter, "found a right to rates-dev-tokens"),
+    Broken(
+        "secrets-are-read-by-tasks-alone",
+        stated(
+            ROLE_POLICY,
+            "-api-start",
+            Action=["secretsmanager:Get*"],
+            Resource=["arn:aws:secretsmanager:eu-west-1:123456789012:secret:rates-*"],
+        ),
+        "secret:rates-*: allowed are secrets by name",
+    ),
     Broken("nobody-is-root", container(user="root"), "found user root in api"),
     Broken("nobody-is-root", container(user="0:0"), "found user 0:0 in api"),
     Broken("nobody-is-root", container(user=""), "found user not set in api"),

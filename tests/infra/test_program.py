@@ -189,6 +189,7 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
         "batchBucket": f"{name}-batches-id",
         "batchQueueUrl": f"https://sqs.example/{name}-batches",
         "batchDeadLetterQueueUrl": f"https://sqs.example/{name}-batches-dead",
+        "apiTokensSecretArn": f"arn:aws:secretsmanager:{PLACE}:{name}-tokens",
         "apiRepositoryUrl": f"registry.example/{name}-api",
         "loaderRepositoryUrl": f"registry.example/{name}-loader",
     }

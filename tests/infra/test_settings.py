@@ -77,7 +77,7 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
         ),
         production=False,
         seed=Sample(),
-        storage=StorageSettings(batch_days=30, version_days=7, production=False),
+        storage=StorageSettings(batch_days=30, version_days=7, upload_origins=(), production=False),
         images=ImageSettings(api=None, loader=None, kept=20, production=False),
         edge=EdgeSettings(domain=None, requests_per_address=None, access_log_days=0, production=False),
         tasks=TaskSettings(architecture=Architecture.X86_64, log_days=7),
@@ -90,6 +90,7 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
         loader=LoaderSettings(
             size=ServiceSize(cpu=1024, memory_mib=2048, tasks_min=0, tasks_max=2, spot=True),
             backlog_per_task=4,
+            storage_gib=21,
         ),
         observability=ObservabilitySettings(
             dashboard=False, alarms=False, alarm_email=None, container_insights=False
@@ -151,6 +152,7 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "databaseApplyImmediately": "",
         "batchDays": "0",
         "batchVersionDays": "-1",
+        "uploadOrigins": "https://app.example.com http://other.example.com",
         "imagesKept": "5",
         "cpuArchitecture": "arm64",
         "logDays": "0",
@@ -167,6 +169,7 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "loaderTasksMax": "0",
         "loaderSpot": "",
         "loaderBacklogPerTask": "0",
+        "loaderStorageGib": "20",
         "apiImage": "rates-api:latest",
         "loaderImage": f"{REGISTRY}/rates-loader:v1",
     }
@@ -231,12 +234,15 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
             "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
             "rates:loaderMemoryMib is '2 GiB': allowed is 512 to 122880",
             "rates:loaderSpot is '': allowed is true or false",
+            "rates:loaderStorageGib is '20': allowed is 21 to 200",
             "rates:loaderTasksMax is '0': allowed is 1 to 500",
             "rates:loaderTasksMin is '-1': allowed is 0 to 500",
             "rates:logDays is '0': allowed is 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365",
             "rates:natGateways is 'two': allowed is none, single or per-zone",
             "rates:owner is '': allowed is 1 to 64 letters, digits, blanks and any of _.:/=+@-",
             "rates:production is 'yes': allowed is true or false",
+            "rates:uploadOrigins is 'https://app.example.com http://other.example.com': "
+            "allowed is origins such as https://app.example.com, with blanks between",
             "rates:vpcCidr is '8.8.8.0/24': allowed is a private block of /16 to /22",
             "rates:zones is '1': allowed is 2 to 4; a database needs subnets in two zones",
         ]

@@ -29,6 +29,7 @@ EXPECTED = {
     "API on spare capacity": ("yes", "no", "no"),
     "Loader tasks": ("0 to 2", "1 to 4", "2 to 50"),
     "A loader task": ("1 vCPU, 2 GiB", "1 vCPU, 2 GiB", "2 vCPU, 4 GiB"),
+    "Disk of a loader task": ("21 GiB", "21 GiB", "50 GiB"),
     "Loader on spare capacity": ("yes", "no", "no"),
     "Stopped at night and at weekends": ("yes", "no", "no"),
     "A bastion for people": ("no", "no", "no"),

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from infra.storage import PREFIX
+from infra.storage import CHUNKS, PREFIX
 from local import object_storage
 from stacks.mock_engine import PLACE, SHAPES, STACKS, Run, declared, run_stack
+from storage import layout
 
 QUEUE = "sqs/queue:Queue"
 
@@ -117,10 +118,11 @@ def test_each_new_object_under_the_prefix_is_told_once_the_queue_may_hear_of_it(
     assert needed <= set(notification.dependencies)
 
 
-def test_prefix_and_receives_are_those_of_a_laptop() -> None:
+def test_prefixes_and_receives_are_those_of_the_programs_and_of_a_laptop() -> None:
     redrive = json.loads(declared("dev").one("RedrivePolicy").inputs["redrivePolicy"])
 
     assert object_storage.PREFIX == PREFIX
+    assert (PREFIX, CHUNKS) == (layout.BATCHES, layout.CHUNKS)
     assert redrive["maxReceiveCount"] == object_storage.RECEIVES_MAX
 
 
@@ -152,13 +154,16 @@ def test_what_fails_three_times_waits_two_weeks_among_the_dead_letters_of_this_q
 
 def test_versions_are_kept_and_go_when_the_stack_says_so() -> None:
     run = run_stack("dev", changes={"batchDays": "5", "batchVersionDays": "3"})
-    unfinished, old = run.one("BucketLifecycleConfiguration").inputs["rules"]
+    unfinished, old, chunks = run.one("BucketLifecycleConfiguration").inputs["rules"]
 
     assert run.one("BucketVersioning").inputs["versioningConfiguration"] == {"status": "Enabled"}
     assert unfinished["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 1}
     assert old["filter"] == {"prefix": "batches/"}
     assert (old["expiration"], old["noncurrentVersionExpiration"]) == ({"days": 5}, {"noncurrentDays": 3})
-    assert {unfinished["status"], old["status"]} == {"Enabled"}
+    assert chunks["filter"] == {"prefix": "chunks/"}
+    assert chunks["expiration"] == {"days": 7}
+    assert chunks["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
+    assert {each["status"] for each in (unfinished, old, chunks)} == {"Enabled"}
     assert run.one("BucketVersioning").urn in run.one("BucketLifecycleConfiguration").dependencies
 
 
@@ -171,3 +176,25 @@ def test_objects_and_their_key_outlive_a_mistake_in_production_only(stack: str) 
     assert bucket.inputs["forceDestroy"] is not production
     for resource in (bucket, key):
         assert (resource.protect, resource.retain_on_delete) == (production, production)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_browser_may_upload_where_no_page_is_named(shape: str) -> None:
+    assert declared(shape).all("s3/bucketCorsConfiguration:BucketCorsConfiguration") == []
+
+
+def test_pages_that_are_named_may_put_objects_from_a_browser_and_read_nothing() -> None:
+    origins = ["https://app.example.com", "https://other.example.com:8443"]
+    run = run_stack("dev", changes={"uploadOrigins": "  ".join(origins)})
+    cors = run.one("BucketCorsConfiguration").inputs
+
+    assert cors["bucket"] == bucket_id(run)
+    assert cors["corsRules"] == [
+        {
+            "allowedMethods": ["PUT"],
+            "allowedOrigins": origins,
+            "allowedHeaders": ["*"],
+            "exposeHeaders": ["ETag"],
+            "maxAgeSeconds": 3600,
+        }
+    ]

@@ -55,6 +55,14 @@ def test_a_chunk_ends_before_its_task_is_killed_and_before_its_message_is_handed
     assert timeouts.LOADER_STOP_S < timeouts.VISIBILITY_S
 
 
+def test_a_message_is_kept_by_a_loader_that_lives_and_soon_anothers_when_it_does_not() -> None:
+    from loader import taken  # noqa: PLC0415
+
+    assert taken.VISIBILITY_S == timeouts.KEPT_S < timeouts.VISIBILITY_S
+    # Two beats may fail.
+    assert 3 * taken.HEARTBEAT_S <= timeouts.KEPT_S
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_queues_hand_a_message_out_again_after_the_time_that_stands_here(shape: str) -> None:
     queues = declared(shape).all("sqs/queue:Queue")

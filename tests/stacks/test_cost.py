@@ -103,8 +103,18 @@ def test_a_task_passes_a_gigabyte_through_the_nat_gateway() -> None:
 
 def test_tasks_cost_by_their_size_and_in_bursts_there_are_more() -> None:
     an_hour = 0.04048 + 2 * 0.004445
+    figures = 12 * 0.30 * 60 / HOURS  # a loader's: it is not named as the API's service is
 
-    assert total(*api()) == pytest.approx((2 * HOURS * an_hour, (2 * HOURS + 60) * an_hour), abs=0.02)
+    busy = (2 * HOURS + 60) * an_hour + figures
+    assert total(*api()) == pytest.approx((2 * HOURS * an_hour, busy), abs=0.02)
+
+
+def test_of_a_tasks_disk_twenty_gibibytes_are_free() -> None:
+    plain = total(*api())[0]
+    free, more = (total(*api(TASK | {"ephemeralStorage": {"sizeInGib": gib}}))[0] for gib in (20, 70))
+
+    assert plain == free
+    assert more - free == pytest.approx(2 * HOURS * 50 * 0.000122, abs=0.02)
 
 
 def test_spare_capacity_costs_a_third_and_a_public_address_extra() -> None:
