@@ -81,7 +81,7 @@ if isinstance(settings.seed, Sample | Dump):
 images = Images(name, settings.images, on_aws)
 balancer = LoadBalancer(name, settings.edge, network.vpc_id, network.public_subnet_ids, on_aws)
 cluster = Cluster(name, settings.observability.container_insights, logs, on_aws)
-observability = Observability(name, settings, Parts(balancer, cluster, database, storage), on_aws)
+observability = Observability(name, settings, Parts(stack, balancer, cluster, database, storage), on_aws)
 
 path = parameter_path(project, stack)
 release = settings.images.release or last_release(path, provider)

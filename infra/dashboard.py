@@ -1,4 +1,4 @@
-"""One page that shows how a copy is: from what customers see, over tasks and queue, down to the database."""
+"""One page that shows how a copy is: what customers see, tasks, queue, batches, down to the database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,13 @@ from infra.cluster import Cluster
 from infra.database import Database
 from infra.load_balancer import LoadBalancer
 from infra.metrics import (
+    API,
+    LOADER,
     PERIOD_S,
     Metric,
     numbered,
     of_balancer,
+    of_program,
     of_queue,
     of_server,
     of_service,
@@ -27,6 +30,14 @@ from infra.storage import BatchStorage
 # CloudWatch's grid.
 COLUMNS = 24
 GRAPH_ROWS, TITLE_ROWS, TEXT_ROWS, ALARM_ROWS = 6, 1, 3, 3
+# Of a batch, by what a loader calls their figures; checking and writing are of each chunk.
+STAGES = {
+    "plan": "plan",
+    "check a chunk": "chunk_check",
+    "write a chunk": "chunk_write",
+    "publish": "publish",
+    "load it all": "batch",
+}
 NONE = "none: the setting `dashboard` makes one, once there are services"
 
 
@@ -72,7 +83,7 @@ class Dashboard(pulumi.ComponentResource):
         self.register_outputs({"address": self.address})
 
 
-def customer_section(balancer: LoadBalancer) -> Section:
+def customer_section(balancer: LoadBalancer, stack: str) -> Section:
     requests = of_balancer(balancer, "RequestCount", "Sum")
     failed = of_balancer(balancer, "HTTPCode_Target_5XX_Count", "Sum")
     unanswered = of_balancer(balancer, "HTTPCode_ELB_5XX_Count", "Sum")
@@ -80,7 +91,10 @@ def customer_section(balancer: LoadBalancer) -> Section:
     return Section(
         "What customers see",
         [
-            Graph("Requests a minute", {"requests": requests}),
+            Graph(
+                "Requests a minute",
+                {"all": requests, "with a file or waiting": of_program(API, stack, "long_requests")},
+            ),
             Graph(
                 "Faults of tasks, %",
                 {"requests": requests, "errors": failed},
@@ -118,8 +132,36 @@ def loader_section(storage: BatchStorage, cluster: Cluster, loader: Watched) -> 
         "dead letter": of_queue(storage.dead_letter_queue_name, "ApproximateAgeOfOldestMessage"),
     }
     return Section(
-        "Batches",
+        "Queue and loaders",
         [Graph("Messages", backlog), Graph("Oldest, s", ages), *task_graphs(cluster, loader)],
+    )
+
+
+def batch_section(stack: str) -> Section:
+    """What the programs count of batches, from their coming to their end."""
+    ends = ("published", "rejected", "failed", "late")
+    batches = {
+        "accepted": of_program(API, stack, "batches_accepted"),
+        **{end: of_program(LOADER, stack, f"batches_{end}") for end in ends},
+    }
+    stages = {
+        "to accept": of_program(API, stack, "accept_seconds", "Average"),
+        **{
+            f"to {what}": of_program(LOADER, stack, f"{stage}_seconds", "Average")
+            for what, stage in STAGES.items()
+        },
+    }
+    return Section(
+        "Batches",
+        [
+            Graph("Batches a minute", batches),
+            Graph("Rows of chunks a minute", {"rows": of_program(LOADER, stack, "chunk_rows")}),
+            Graph("Seconds a stage", stages),
+            Graph(
+                "Callbacks a minute",
+                {end: of_program(LOADER, stack, f"callbacks_{end}") for end in ("told", "given_up")},
+            ),
+        ],
     )
 
 

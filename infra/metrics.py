@@ -1,4 +1,4 @@
-"""What CloudWatch measures of a copy, by names and dimensions of AWS: for alarms, and for the dashboard."""
+"""What is measured of a copy, by AWS and by the programs themselves: for alarms, and for the dashboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,17 @@ from infra.cluster import Cluster
 from infra.load_balancer import LoadBalancer
 
 PERIOD_S = 60
+# What the programs call themselves in their logs, out of which CloudWatch takes their figures:
+# `telemetry/metrics.py`.
+OWN = "rates"
+API, LOADER = "api", "loader"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`stat` says how the values of a minute become one: Average, Maximum, Sum, p99."""
+    """`stat` says how the values of a minute become one: Average, Maximum, Sum, p99, or PR(2:), which is the
+    percentage of values that are 2 or more.
+    """
 
     namespace: str
     name: str
@@ -57,6 +63,11 @@ def of_tasks(cluster: Cluster, service: pulumi.Output[str], name: str) -> Metric
 
 def of_server(identifier: pulumi.Output[str], name: str, stat: str = "Average") -> Metric:
     return Metric("AWS/RDS", name, stat, {"DBInstanceIdentifier": identifier})
+
+
+def of_program(program: str, stack: str, name: str, stat: str = "Sum") -> Metric:
+    """A figure of its own; there is none in a minute in which nothing of the kind happened."""
+    return Metric(OWN, name, stat, {"service": program, "stack": stack})
 
 
 def of_queue(queue: pulumi.Output[str], name: str) -> Metric:

@@ -17,7 +17,14 @@ from infra.database import Database
 from infra.database_alarms import database_alarms
 from infra.load_balancer import LoadBalancer
 from infra.metrics import of_server
-from infra.service_alarms import Watched, balancer_alarms, customer_alarms, queue_alarms, service_alarms
+from infra.service_alarms import (
+    Watched,
+    balancer_alarms,
+    batch_alarms,
+    customer_alarms,
+    queue_alarms,
+    service_alarms,
+)
 from infra.settings.database import InstanceSize
 from infra.settings.stack import Settings
 from infra.storage import BatchStorage
@@ -25,8 +32,9 @@ from infra.storage import BatchStorage
 
 @dataclass(frozen=True)
 class Parts:
-    """What is there before any service."""
+    """What is there before any service, and the stack's name."""
 
+    stack: str
     balancer: LoadBalancer
     cluster: Cluster
     database: Database
@@ -57,7 +65,9 @@ class Observability(pulumi.ComponentResource):
             AlarmTopic(name, settings.region, wanted.alarm_email, self._inside) if wanted.alarms else None
         )
         self._alarm_arns: list[pulumi.Output[str]] = []
-        self.rollback_alarm_names = self._alarm("customer-alarms", customer_alarms(parts.balancer), [])
+        self.rollback_alarm_names = self._alarm(
+            "customer-alarms", customer_alarms(parts.balancer, parts.stack), []
+        )
         self.dashboard = dashboard.NONE
         self.register_outputs({"topicArn": self.topic.arn if self.topic else None})
 
@@ -68,6 +78,7 @@ class Observability(pulumi.ComponentResource):
             *service_alarms(parts.cluster, api),
             *service_alarms(parts.cluster, loader),
             *queue_alarms(parts.storage),
+            *batch_alarms(parts.stack),
             *database_alarms(parts.database, settings.database),
         ]
         self._alarm("cause-alarms", causes, services)
@@ -91,9 +102,10 @@ class Observability(pulumi.ComponentResource):
     def _sections(self, api: Watched, loader: Watched) -> list[dashboard.Section]:
         parts = self._parts
         return [
-            dashboard.customer_section(parts.balancer),
+            dashboard.customer_section(parts.balancer, parts.stack),
             dashboard.api_section(parts.balancer, parts.cluster, api),
             dashboard.loader_section(parts.storage, parts.cluster, loader),
+            dashboard.batch_section(parts.stack),
             *dashboard.database_sections(
                 parts.database, on_disk=isinstance(self._settings.database.size, InstanceSize)
             ),

@@ -1,4 +1,4 @@
-"""What is watched of the load balancer, the services and the queue.
+"""What is watched of the load balancer, the services, the queue and the batches.
 
 What customers feel rolls a deploy of the API back; so those alarms are there before its service. The others
 tell of causes, or of what no deploy would mend.
@@ -12,7 +12,17 @@ from infra import thresholds
 from infra.alarms import BAD, BELOW, Alarm
 from infra.cluster import Cluster
 from infra.load_balancer import LoadBalancer
-from infra.metrics import numbered, of_balancer, of_queue, of_service, of_targets, of_tasks
+from infra.metrics import (
+    API,
+    LOADER,
+    numbered,
+    of_balancer,
+    of_program,
+    of_queue,
+    of_service,
+    of_targets,
+    of_tasks,
+)
 from infra.storage import DAY_S, DEAD_LETTERS_KEPT_S, BatchStorage
 
 ENOUGH = thresholds.REQUESTS_MIN
@@ -20,6 +30,9 @@ ENOUGH = thresholds.REQUESTS_MIN
 API_ERRORS_PERCENT = f"IF(requests >= {ENOUGH}, 100 * FILL(errors, 0) / requests, 0)"
 ASKED = "(FILL(requests, 0) + FILL(errors, 0))"
 BALANCER_ERRORS_PERCENT = f"IF({ASKED} >= {ENOUGH}, 100 * FILL(errors, 0) / {ASKED}, 0)"
+# The load balancer takes the time of all requests. Those that bring a file, or wait for a batch, are long by
+# their nature: the API says how many were.
+SLOW_PERCENT = f"IF(requests >= {ENOUGH}, slow - 100 * FILL(long, 0) / requests, 0)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Watched:
     tasks_min: int
 
 
-def customer_alarms(balancer: LoadBalancer) -> list[Alarm]:
+def customer_alarms(balancer: LoadBalancer, stack: str) -> list[Alarm]:
     requests = of_balancer(balancer, "RequestCount", "Sum")
     return [
         Alarm(
@@ -49,11 +62,16 @@ def customer_alarms(balancer: LoadBalancer) -> list[Alarm]:
         ),
         Alarm(
             name="api-slow",
-            means=f"One request of a hundred takes over {thresholds.SLOWEST_S} s.",
+            means=f"Over {thresholds.SLOW_PERCENT} % of requests take over {thresholds.SLOW_S} s, without "
+            "those that bring a file or wait for a batch.",
             todo="Look at the load of the database and of the tasks on the dashboard.",
-            metrics={"requests": requests, "slowest": of_balancer(balancer, "TargetResponseTime", "p99")},
-            expression=f"IF(requests >= {ENOUGH}, slowest, 0)",
-            threshold=thresholds.SLOWEST_S,
+            metrics={
+                "requests": requests,
+                "slow": of_balancer(balancer, "TargetResponseTime", f"PR({thresholds.SLOW_S}:)"),
+                "long": of_program(API, stack, "long_requests"),
+            },
+            expression=SLOW_PERCENT,
+            threshold=thresholds.SLOW_PERCENT,
             minutes=thresholds.ERROR_MINUTES,
             minutes_of=thresholds.ERROR_MINUTES_OF,
         ),
@@ -166,6 +184,36 @@ def queue_alarms(storage: BatchStorage) -> list[Alarm]:
             todo="Send it back, or delete it if its batch is in by now.",
             metrics={"oldest": of_queue(storage.dead_letter_queue_name, "ApproximateAgeOfOldestMessage")},
             threshold=DEAD_LETTERS_KEPT_S - days_left * DAY_S,
+            minutes=1,
+        ),
+    ]
+
+
+def batch_alarms(stack: str) -> list[Alarm]:
+    """What loaders count themselves, where it happens; so mostly there is no value, and all is well."""
+    return [
+        Alarm(
+            name="batches-failed",
+            means="A batch was given up after several tries: its sender is told that it failed.",
+            todo="Ask `loader show BATCH` why, mend the cause, then give `loader redrive BATCH`.",
+            metrics={"failed": of_program(LOADER, stack, "batches_failed")},
+            threshold=thresholds.BATCHES_FAILED,
+            minutes=1,
+        ),
+        Alarm(
+            name="batches-late",
+            means="A batch will miss its deadline at the rate at which it is loaded.",
+            todo="See what it waits for, loaders or the database, and allow more of that.",
+            metrics={"late": of_program(LOADER, stack, "batches_late")},
+            threshold=thresholds.BATCHES_LATE,
+            minutes=1,
+        ),
+        Alarm(
+            name="callbacks-given-up",
+            means="Somebody who wanted to be told of the end of a batch could not be reached.",
+            todo="Tell them, and ask for the address: it has to answer over HTTPS, port 443.",
+            metrics={"given_up": of_program(LOADER, stack, "callbacks_given_up")},
+            threshold=thresholds.CALLBACKS_GIVEN_UP,
             minutes=1,
         ),
     ]

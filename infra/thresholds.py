@@ -10,7 +10,8 @@ from infra.storage import RECEIVES_MAX
 REQUESTS_MIN = 20
 ERRORS_PERCENT = 5
 # A question reads a few index pages; its limit is `timeouts.REQUEST_S`.
-SLOWEST_S = 2
+SLOW_S = 2
+SLOW_PERCENT = 1
 # Where gaps are filled up with zeros, the last minutes look better than they are, since values come late; so
 # not all have to be bad.
 ERROR_MINUTES, ERROR_MINUTES_OF = 3, 5
@@ -40,8 +41,13 @@ CONNECTIONS_MAX, SMALL_CLUSTER_CONNECTIONS_MAX = 5000, 2000
 # A server takes up to a fifth of its memory before it counts: of what is left, these are three quarters.
 CONNECTIONS_SHARE = 0.6
 
-# A message that fails each time is with a loader for so long, until it is a dead letter.
+# A message that fails each time is with a loader for so long at most, until it is a dead letter. One that is
+# kept (`timeouts.KEPT_S`) comes back sooner.
 OLDEST_MESSAGE_S = 1.5 * timeouts.VISIBILITY_S * RECEIVES_MAX
 DEAD_LETTERS = 0
+# Of a minute: each is told to somebody who waits for it, and worth a look.
+BATCHES_FAILED = 0
+BATCHES_LATE = 0
+CALLBACKS_GIVEN_UP = 0
 # Until SQS throws the first away, there are still so many days.
 DEAD_LETTER_DAYS_LEFT = 4

@@ -9,6 +9,7 @@ import pytest
 from infra import thresholds, timeouts
 from infra.alarms import ABOVE, BELOW
 from infra.database_alarms import connections_max, memory_bytes
+from infra.metrics import API, LOADER
 from infra.settings.database import InstanceSize, ServerlessSize
 from infra.storage import RECEIVES_MAX
 from stacks.mock_engine import AURORA, NO_IMAGES, PLACE, ROOT, SHAPES, Run, declared, run_stack
@@ -18,7 +19,7 @@ AURORA_PROD = AURORA | {"databaseAcusMin": "2", "databaseReaders": "1"}
 # Threshold, and how many minutes beyond it of how many.
 PROD = {
     "api-errors": (ABOVE, 5, 3, 5),
-    "api-slow": (ABOVE, 2, 3, 5),
+    "api-slow": (ABOVE, 1, 3, 5),
     "api-unhealthy": (ABOVE, 0, 2, 2),
     "balancer-errors": (ABOVE, 5, 3, 5),
     "api-gone": (BELOW, 1, 3, 3),
@@ -31,6 +32,9 @@ PROD = {
     "queue-old": (ABOVE, 1350, 5, 5),
     "dead-letters": (ABOVE, 0, 1, 1),
     "dead-letters-old": (ABOVE, 864_000, 1, 1),
+    "batches-failed": (ABOVE, 0, 1, 1),
+    "batches-late": (ABOVE, 0, 1, 1),
+    "callbacks-given-up": (ABOVE, 0, 1, 1),
     "database-cpu": (ABOVE, 90, 5, 5),
     "database-memory": (BELOW, 858_993_459, 15, 15),
     "database-connections": (ABOVE, 1081, 5, 5),
@@ -41,7 +45,7 @@ PROD = {
 }
 METRICS = {
     "api-errors": ["RequestCount", "HTTPCode_Target_5XX_Count"],
-    "api-slow": ["RequestCount", "TargetResponseTime"],
+    "api-slow": ["RequestCount", "TargetResponseTime", "long_requests"],
     "api-unhealthy": ["UnHealthyHostCount"] * 2,
     "balancer-errors": ["RequestCount", "HTTPCode_ELB_5XX_Count"],
     "api-gone": ["HealthyHostCount"] * 2,
@@ -54,6 +58,9 @@ METRICS = {
     "queue-old": ["ApproximateAgeOfOldestMessage"],
     "dead-letters": ["ApproximateNumberOfMessagesVisible"],
     "dead-letters-old": ["ApproximateAgeOfOldestMessage"],
+    "batches-failed": ["batches_failed"],
+    "batches-late": ["batches_late"],
+    "callbacks-given-up": ["callbacks_given_up"],
     "database-cpu": ["CPUUtilization"],
     "database-memory": ["FreeableMemory"],
     "database-connections": ["DatabaseConnections"],
@@ -144,6 +151,8 @@ def known_names(run: Run) -> dict[str, set[str]]:
         "ServiceName": {each.name for each in run.all("ecs/service:Service")},
         "DBInstanceIdentifier": {each.inputs["identifier"] for each in servers},
         "QueueName": {each.name for each in run.all("sqs/queue:Queue")},
+        "service": {API, LOADER},
+        "stack": {run.stack},
     }
 
 
@@ -167,7 +176,8 @@ def test_nothing_rolls_a_deploy_back_but_what_customers_feel() -> None:
     assert (api["alarms"]["enable"], api["alarms"]["rollback"]) == (True, True)
     assert "alarms" not in loader
     watched = {metric["namespace"] for name in ROLLING_BACK for metric in metrics(alarms(run)[name]).values()}
-    assert watched == {"AWS/ApplicationELB"}
+    # Of our own only what is long by its nature, which the load balancer cannot tell.
+    assert watched == {"AWS/ApplicationELB", "rates"}
     assert "alarms" not in declared("dev").one("ecs/service:Service", "-api").inputs
 
 
@@ -207,6 +217,14 @@ def test_a_few_requests_are_too_few_for_a_percentage(name: str) -> None:
     assert floor
     assert int(floor[2]) == thresholds.REQUESTS_MIN == 20
     assert "requests" in floor[1]
+
+
+def test_requests_that_bring_a_file_or_wait_for_a_batch_are_not_slow() -> None:
+    alarm = alarms(declared("prod"))["api-slow"]
+
+    assert metrics(alarm)["slow"]["stat"] == "PR(2:)", "the percentage of those that take 2 s or more"
+    assert metrics(alarm)["long"]["dimensions"] == {"service": "api", "stack": "prod"}
+    assert expression(alarm) == "IF(requests >= 20, slow - 100 * FILL(long, 0) / requests, 0)"
 
 
 def test_what_the_load_balancer_answers_alone_counts_where_there_are_no_tasks_and_so_no_requests() -> None:

@@ -18,6 +18,7 @@ DIMENSIONS = {
     "ECS/ContainerInsights": [{"ClusterName", "ServiceName"}],
     "AWS/RDS": [{"DBInstanceIdentifier"}],
     "AWS/SQS": [{"QueueName"}],
+    "rates": [{"service", "stack"}],
 }
 
 
