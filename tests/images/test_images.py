@@ -22,8 +22,8 @@ from access.tokens import entry_of
 from delivery.builder import PARTS, ImageBuilder, Recipe, default_cache
 from local import sample
 from local.postgres import PostgresServer, free_port, installed_bin_dirs
-from tests.images.authority import Authority
 from tests.batch_storage import BatchStorage
+from tests.images.authority import Authority
 from tests.postgres import PASSWORD, Database
 
 pytestmark = pytest.mark.needs("buildah", "debootstrap", "root")
