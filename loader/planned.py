@@ -1,0 +1,62 @@
+"""A chunk as it was planned, and how its rows are read: a range of the content, or an object of its own.
+
+`plan` has cut it, `schedule` picks it; what is read here goes to `check` as any other chunk does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import polars as pl
+
+from loader.chunks import Chunk
+from loader.content import Content
+from loader.formats.delimited import DelimitedChunk, Layout
+from loader.formats.ndjson import NdjsonChunk
+from loader.formats.parquet import ParquetChunk
+from loader.ledger import Batch
+from storage.bucket import Bucket
+from storage.errors import ObjectChanged
+
+
+@dataclass(frozen=True)
+class PlannedChunk:
+    """A row of `planned_chunks`. The bytes are of the content, or of the object `object_key`, where it has one.
+
+    `attempts` is how often it was begun.
+    """
+
+    batch: Batch
+    chunk_no: int
+    first_line: int
+    begin_byte: int
+    end_byte: int
+    object_key: str | None
+    content: Content
+    attempts: int
+
+
+def read_chunk(bucket: Bucket, planned: PlannedChunk) -> Chunk:
+    """The chunk that `sources` would have cut. Raises ObjectMissing, ObjectChanged, StorageUnavailable."""
+    content, line = planned.content, planned.first_line
+    data = read_bytes(bucket, planned)
+    match content.kind:
+        case "delimited":
+            layout = Layout(content.columns_at(line), content.separator, content.quoted)
+            return DelimitedChunk(content.source, line, layout, data)
+        case "ndjson":
+            return NdjsonChunk(content.source, line, data)
+        case "parquet":
+            return ParquetChunk(content.source, line, pl.read_ipc(BytesIO(data)))
+
+
+def read_bytes(bucket: Bucket, planned: PlannedChunk) -> bytes:
+    size = planned.end_byte - planned.begin_byte
+    key, etag = planned.content.key, planned.content.etag
+    if planned.object_key is not None:
+        key, etag = planned.object_key, None
+    data = bucket.read(key, planned.begin_byte, planned.end_byte, etag)
+    if len(data) != size:
+        raise ObjectChanged(f"s3://{bucket.name}/{key}: {len(data):,} bytes are there where {size:,} were cut")
+    return data
