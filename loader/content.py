@@ -1,6 +1,6 @@
 """What a batch's content is and how it is read, as its planner found out: kept in `plans.content`.
 
-`plan` writes it down once a batch, `planned` reads every chunk by it, and `publish` gets the places of a dump.
+`plan` writes it down once a batch, `planned` reads every chunk by it, `publish` gets the places of a dump.
 """
 
 from __future__ import annotations

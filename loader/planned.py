@@ -22,7 +22,7 @@ from storage.errors import ObjectChanged
 
 @dataclass(frozen=True)
 class PlannedChunk:
-    """A row of `planned_chunks`. The bytes are of the content, or of the object `object_key`, where it has one.
+    """A row of `planned_chunks`: bytes of the content, or of an object of its own, `object_key`.
 
     `attempts` is how often it was begun.
     """
@@ -58,5 +58,5 @@ def read_bytes(bucket: Bucket, planned: PlannedChunk) -> bytes:
         key, etag = planned.object_key, None
     data = bucket.read(key, planned.begin_byte, planned.end_byte, etag)
     if len(data) != size:
-        raise ObjectChanged(f"s3://{bucket.name}/{key}: {len(data):,} bytes are there where {size:,} were cut")
+        raise ObjectChanged(f"s3://{bucket.name}/{key}: a chunk has {len(data):,} bytes, {size:,} were cut")
     return data
