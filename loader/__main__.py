@@ -21,6 +21,7 @@ import click
 from database.errors import ConfigurationError, DatabaseError, SchemaMissing
 from loader.chunks import CHUNK_ROWS
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
+from storage.errors import StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
     from loader.load import Options, Result
@@ -37,6 +38,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     ConfigurationError: USAGE,
     SchemaMissing: USAGE,
     Stopped: INTERRUPTED,
+    StorageUnavailable: UNREACHABLE,
+    StorageError: USAGE,  # an object that is not there, a bucket that lets nobody in
     # The rest may go well the next time: the database was away, or another load of the batch was in between.
     DatabaseError: UNREACHABLE,
     LoaderError: UNREACHABLE,
@@ -74,7 +77,7 @@ def command(body: FunctionType) -> click.Command:
     def told(**options: Any) -> None:
         try:
             body(**options)
-        except (DatabaseError, LoaderError) as error:
+        except (DatabaseError, LoaderError, StorageError) as error:
             end(error, next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), **options)
         except KeyboardInterrupt:
             end(Stopped("interrupted"), INTERRUPTED, **options)

@@ -11,10 +11,6 @@ class UsageError(LoaderError):
     """What was asked for cannot be done as asked: a file that is not there, a key already taken."""
 
 
-class StorageUnavailable(LoaderError):
-    """Where a file is stored could not be reached, or lets nobody in; the same call may succeed later."""
-
-
 class Stopped(LoaderError):
     """The load was asked to stop between two chunks; the same call goes on from there."""
 

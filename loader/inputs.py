@@ -13,22 +13,19 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, NoReturn, Protocol
+from typing import IO, NoReturn, Protocol
 
-from loader.errors import FileRejected, RowError, StorageUnavailable, UsageError
+from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import Stream
+from storage.bucket import Bucket, StoredObject
+from storage.errors import ObjectChanged
 
 STANDARD_INPUT = "-"
 S3 = "s3://"
 BLOCK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * 1024 * 1024
-# botocore asks again where a request fails, but not where the answer breaks off.
-RANGE_TRIES = 3
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
-PRECONDITION_FAILED, SERVER_ERROR = 412, 500
 
 Address = str | os.PathLike[str]
 
@@ -37,7 +34,7 @@ class StoredStream(Stream, Protocol):
     """Bytes as they are stored."""
 
     def tell(self) -> int:
-        """How many were read so far."""
+        """How many are behind it."""
         ...
 
 
@@ -45,7 +42,7 @@ class Input(ABC):
     """Bytes that are read more than once and must be the same each time.
 
     `name` is what the sender calls them, `identity` is equal where two are the same, `size` is in bytes.
-    Raises UsageError or StorageUnavailable, here and in every method, where they cannot be read.
+    Raises UsageError or StorageError, here and in every method, where they cannot be read.
     """
 
     name: str
@@ -142,75 +139,52 @@ class Spooled(Input):
         """Nobody else has the file."""
 
 
-class S3Object(Input):
-    """The object that was there when `self` was made; read in ranges, none of which may be of another."""
+class StoredContent(Input):
+    """An object, held fast by its ETag; read in ranges, which raise ObjectChanged once it is another."""
 
-    def __init__(self, address: str) -> None:
-        self.name = as_utf_8(address)
-        self._bucket, _, self._key = self.name.removeprefix(S3).partition("/")
-        self.identity = (S3, self._bucket, self._key)
-        if not (self._bucket and self._key):
-            raise UsageError(f"{self.name}: expected s3://bucket/key")
-        with self._errors_named():
-            # Not HEAD, whose errors have no text; nothing of the body is read.
-            found = s3_client().get_object(Bucket=self._bucket, Key=self._key)
-            found["Body"].close()
-        self.size = found["ContentLength"]
-        self._etag = found["ETag"]
+    def __init__(self, bucket: Bucket, found: StoredObject, name: str) -> None:
+        self.name = name
+        self.identity = (S3, bucket.name, found.key)
+        self.size = found.size
+        self._bucket = bucket
+        self._found = found
 
     @contextmanager
-    def open(self) -> Generator[StoredStream]:
-        yield Ranges(self._read_range, self.size)
+    def open(self, begin: int = 0) -> Generator[StoredStream]:
+        yield Ranges(self.read_range, begin, self.size)
+
+    def read_range(self, begin: int, end: int) -> bytes:
+        return self._bucket.read(self._found.key, begin, end, self._found.etag)
 
     def refuse_if_changed(self, stream: StoredStream) -> None:
         """Each range was refused already."""
 
-    def _read_range(self, begin: int, end: int) -> bytes:
-        from botocore.exceptions import HTTPClientError, IncompleteReadError  # noqa: PLC0415  # see `s3_client`
 
-        where = {"Bucket": self._bucket, "Key": self._key, "IfMatch": self._etag}
-        tries_left = RANGE_TRIES
-        with self._errors_named():
-            while True:
-                answer = s3_client().get_object(**where, Range=f"bytes={begin}-{end - 1}")
-                try:
-                    return answer["Body"].read()
-                except (HTTPClientError, IncompleteReadError):
-                    tries_left -= 1
-                    if not tries_left:
-                        raise
+class S3Object(StoredContent):
+    """The object that was there when `self` was made, as a file that must not change."""
 
-    @contextmanager
-    def _errors_named(self) -> Generator[None]:
-        from botocore.exceptions import (  # noqa: PLC0415  # see `s3_client`
-            BotoCoreError,
-            ClientError,
-            ParamValidationError,
-        )
+    def __init__(self, address: str) -> None:
+        name = as_utf_8(address)
+        bucket, _, key = name.removeprefix(S3).partition("/")
+        if not (bucket and key):
+            raise UsageError(f"{name}: expected s3://bucket/key")
+        super().__init__(Bucket(bucket), Bucket(bucket).look(key), name)
 
+    def read_range(self, begin: int, end: int) -> bytes:
         try:
-            yield
-        except ClientError as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == PRECONDITION_FAILED:
-                self.refuse_as_changed()
-            kind = StorageUnavailable if status >= SERVER_ERROR else UsageError
-            told = error.response["Error"]
-            raise kind(f"{self.name}: {told.get('Message') or 'refused'} ({told['Code']})") from error
-        except (ParamValidationError, ValueError) as error:  # no name of a bucket; no URL of an endpoint
-            raise UsageError(f"{self.name}: {' '.join(str(error).split())}") from error
-        except BotoCoreError as error:
-            raise StorageUnavailable(f"{self.name}: {error}") from error
+            return super().read_range(begin, end)
+        except ObjectChanged:
+            self.refuse_as_changed()
 
 
 class Ranges:
-    """An object as a stream, with one range of it in memory."""
+    """An object from some byte on as a stream, with one range of it in memory."""
 
-    def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(self, read_range: Callable[[int, int], bytes], begin: int, size: int) -> None:
         self._read_range = read_range
         self._size = size
         self._range = b""
-        self._range_begin = self._at = 0
+        self._range_begin = self._at = begin
 
     def read(self, size: int, /) -> bytes:
         if self._at == self._range_begin + len(self._range) and self._at < self._size:
@@ -223,18 +197,6 @@ class Ranges:
 
     def tell(self) -> int:
         return self._at
-
-
-@cache
-def s3_client() -> Any:
-    """Where and as whom is boto3's business: its variables, profiles, the role of a task."""
-    import boto3  # noqa: PLC0415  # 0.3 s and 30 MB that only S3 needs
-    from botocore.config import Config  # noqa: PLC0415  # likewise
-
-    config = Config(
-        retries={"mode": "standard"}, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S
-    )
-    return boto3.client("s3", config=config)
 
 
 def spool(stream: Stream, name: str, seen: Callable[[bytes], None] = lambda _block: None) -> IO[bytes]:

@@ -41,8 +41,14 @@ class Bucket:
 
     def look(self, key: str) -> StoredObject:
         """Raises ObjectMissing."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415  # see `clients`
+
         with self._errors(key):
-            found = client("s3").head_object(Bucket=self.name, Key=key)
+            try:
+                found = client("s3").head_object(Bucket=self.name, Key=key)
+            except ClientError:  # HEAD does not say why, GET does; nothing of the body is read
+                found = client("s3").get_object(Bucket=self.name, Key=key)
+                found["Body"].close()
         return StoredObject(key, found["ETag"], found["ContentLength"], found["LastModified"])
 
     def read(self, key: str, begin: int, end: int, etag: str | None = None) -> bytes:

@@ -21,15 +21,17 @@ import polars as pl
 import pytest
 
 from loader import inputs
+from loader.__main__ import EXIT_CODES
 from loader.chunks import Chunk
-from loader.errors import FileRejected, LoaderError, StorageUnavailable, UsageError
+from loader.errors import FileRejected, UsageError
 from loader.formats.compression import zstd
 from loader.inputs import RANGE_BYTES, find_input
 from loader.sources import Files
-from local.object_storage import ACCESS_KEY_ID, HOST, REGION, SECRET_ACCESS_KEY, answers, client
+from local.object_storage import ACCESS_KEY_ID, HOST, REGION, SECRET_ACCESS_KEY, client
 from local.postgres import free_port
+from storage import clients
+from storage.errors import ObjectMissing, StorageError, StorageMisconfigured, StorageUnavailable
 from tests.loader.batches import make_rows
-from tests.waiting import wait_until
 
 BUCKET = "batches"
 ROWS = [(row.orig_code, row.dest_code, str(row.day), str(row.price)) for row in make_rows(40)]
@@ -55,25 +57,12 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def storage() -> Iterator[str]:
-    """The address of S3 on this machine, with a bucket; the module's environment names it."""
-    port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "local.object_storage", str(port)])
-    try:
-        wait_until(lambda: answers(port))
-        endpoint = f"http://{HOST}:{port}"
-        client("s3", endpoint).create_bucket(Bucket=BUCKET)
-        yield endpoint
-    finally:
-        server.terminate()
-        server.wait()
-
-
 @pytest.fixture
-def s3(storage: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with at_endpoint(storage, monkeypatch):
-        yield client("s3", storage)
+def s3(storage_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with at_endpoint(storage_server, monkeypatch):
+        s3 = client("s3", storage_server)
+        s3.create_bucket(Bucket=BUCKET)
+        yield s3
 
 
 @contextmanager
@@ -84,9 +73,9 @@ def at_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Generator[Non
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    inputs.s3_client.cache_clear()
+    clients.client.cache_clear()
     yield
-    inputs.s3_client.cache_clear()
+    clients.client.cache_clear()
 
 
 @pytest.fixture
@@ -142,6 +131,10 @@ def origin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Origin]:
 
 
 each_origin = pytest.mark.parametrize("origin", ["disk", "pipe", "stdin", "s3"], indirect=True)
+
+
+def exit_code(error: StorageError) -> int:
+    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
 
 def rows_of(chunks: Iterable[Chunk]) -> list[tuple]:
@@ -267,18 +260,28 @@ def test_a_device_is_neither_a_file_nor_a_pipe(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "reason"),
+    ("address", "kind", "reason"),
     [
-        ("s3://", "expected s3://bucket/key"),
-        ("s3://batches", "expected s3://bucket/key"),
-        ("s3:///key", "expected s3://bucket/key"),
-        ("s3://batches/none.csv", r"The specified key does not exist\. \(NoSuchKey\)"),
-        ("s3://nobodys/none.csv", r"The specified bucket does not exist \(NoSuchBucket\)"),
-        ("s3://no bucket/none.csv", "Parameter validation failed: Invalid bucket name"),
+        ("s3://", UsageError, "expected s3://bucket/key"),
+        ("s3://batches", UsageError, "expected s3://bucket/key"),
+        ("s3:///key", UsageError, "expected s3://bucket/key"),
+        ("s3://batches/none.csv", ObjectMissing, r"The specified key does not exist\. \(NoSuchKey\)"),
+        (
+            "s3://nobodys/none.csv",
+            StorageMisconfigured,
+            r"The specified bucket does not exist \(NoSuchBucket\)",
+        ),
+        (
+            "s3://no bucket/none.csv",
+            StorageMisconfigured,
+            "Parameter validation failed: Invalid bucket name",
+        ),
     ],
 )
-def test_an_object_that_is_not_there_is_named(address: str, reason: str, s3: Any) -> None:
-    with pytest.raises(UsageError, match=f"^{address}: {reason}"):
+def test_an_object_that_is_not_there_is_named(
+    address: str, kind: type[Exception], reason: str, s3: Any
+) -> None:
+    with pytest.raises(kind, match=f"^{address}: {reason}"):
         Files([address])
 
 
@@ -316,7 +319,7 @@ def test_an_object_that_is_deleted_while_it_is_read_is_named(s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="a.csv", Body=FORMATS["csv"])
     files = Files([f"s3://{BUCKET}/a.csv"])
     s3.delete_object(Bucket=BUCKET, Key="a.csv")
-    with pytest.raises(UsageError, match=r"^s3://batches/a\.csv: The specified key does not exist"):
+    with pytest.raises(ObjectMissing, match=r"^s3://batches/a\.csv: The specified key does not exist"):
         files.content_hash()
 
 
@@ -326,22 +329,22 @@ def test_storage_that_cannot_be_reached_is_no_fault_of_the_file(monkeypatch: pyt
         pytest.raises(StorageUnavailable, match=r"^s3://batches/a\.csv: Could not connect to the endpoint"),
     ):
         Files([f"s3://{BUCKET}/a.csv"])
-    assert issubclass(StorageUnavailable, LoaderError)
-    assert not issubclass(StorageUnavailable, UsageError | FileRejected)
+    assert exit_code(StorageUnavailable("away")) == 3
+    assert exit_code(ObjectMissing("gone")) == exit_code(StorageMisconfigured("refused")) == 2
 
 
 def test_an_endpoint_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         at_endpoint("nowhere", monkeypatch),
-        pytest.raises(UsageError, match=r"^s3://batches/a\.csv: Invalid endpoint: nowhere$"),
+        pytest.raises(StorageMisconfigured, match=r"^s3://batches/a\.csv: Invalid endpoint: nowhere$"),
     ):
         Files([f"s3://{BUCKET}/a.csv"])
 
 
 def test_nobody_to_sign_as_is_storage_that_lets_nobody_in(
-    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with at_endpoint(storage, monkeypatch):
+    with at_endpoint(storage_server, monkeypatch):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which has found the key already
@@ -359,6 +362,9 @@ class Unsteady(BaseHTTPRequestHandler):
     content = FORMATS["csv"]
     faults: list[str]
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         fault = self.faults.pop(0) if self.faults else ""
         if fault.isdecimal():
@@ -369,10 +375,12 @@ class Unsteady(BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes, sent: int | None = None) -> None:
         self.send_response(status)
         self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Fri, 01 Jan 2021 00:00:00 GMT")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body[:sent])
+        if self.command == "GET":
+            self.wfile.write(body[:sent])
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
         pass
@@ -402,7 +410,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(unsteady: type[Unsteady]) 
 
 
 def test_what_the_storage_cannot_do_now_is_told_from_what_it_refuses(unsteady: type[Unsteady]) -> None:
-    for status, kind in (("503", StorageUnavailable), ("403", UsageError)):
-        unsteady.faults = [status]
+    for status, kind in (("503", StorageUnavailable), ("403", StorageMisconfigured)):
+        unsteady.faults = [status] * 2
         with pytest.raises(kind, match=rf"^s3://batches/a\.csv: refused \(E{status}\)$"):
             find_input(f"s3://{BUCKET}/a.csv")
