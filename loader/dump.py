@@ -109,7 +109,7 @@ class Dump:
 
     def _lines(self, stored: Stream) -> LineReader:
         try:
-            content, _ = content_of(stored)
+            content, _ = content_of(stored, self.size)
             archive = content.peek(len(ARCHIVE)) == ARCHIVE
         except UnreadableStream as error:
             self.file.reject(str(error))

@@ -98,12 +98,12 @@ def chunks_of(file: Input, rows_max: int) -> Iterator[tuple[Chunk, int]]:
 
 
 def read_chunks(file: Input, stored: StoredStream, rows_max: int) -> Iterator[tuple[Chunk, int]]:
-    content, compressed = content_of(stored)
+    content, compressed = content_of(stored, file.size)
     match format_of(content):
         case "parquet":
             on_disk = not compressed and isinstance(stored, BufferedIOBase)
             with nullcontext(stored) if on_disk else spool(content, file.name) as parquet:
-                for chunk, share in parquet_chunks(parquet, file.name, rows_max):
+                for chunk, share in parquet_chunks(parquet, file.name, rows_max, file.size):
                     yield chunk, int(file.size * share)
         case "ndjson":
             for chunk in ndjson_chunks(LineReader(content, file.name), rows_max):

@@ -1,6 +1,7 @@
 """Takes bytes out of gzip and zstd, told by how they begin; `lines` and `parquet` read what comes out.
 
-A file may have several members (gzip) or frames (zstd), one after the other, as `cat` makes them.
+A file may have several members (gzip) or frames (zstd), one after the other, as `cat` makes them. What comes
+out is bounded by what is stored, since a few bytes may say that a byte follows a billion times.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 MAGIC_BYTES = 4
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 BLOCK_BYTES = 256 * 1024
+# Prices come out at 5 to 30 times their size; and what is little may be anything.
+EXPANSION_MAX = 200
+EXPANDED_BYTES_FREE = 64 * 1024 * 1024
 
 
 class UnreadableStream(Exception):
@@ -82,15 +86,39 @@ def compression_of(head: bytes) -> str | None:
     return "zstd" if head.startswith(ZSTD) or skippable else None
 
 
-class Decompressed:
-    """The content of a compressed stream; never more of it in memory than is asked for, and a little."""
+def expanded_bytes_max(stored_size: int) -> int:
+    """How much may be in a file that is stored in so many bytes."""
+    return max(EXPANDED_BYTES_FREE, EXPANSION_MAX * stored_size)
 
-    def __init__(self, stream: Stream, compression: str) -> None:
+
+def too_expansive(what: str, stored_size: int) -> str:
+    """Why a file is not read any further whose content is larger."""
+    return (
+        f"the {what} of {stored_size:,} bytes expands to more than {expanded_bytes_max(stored_size):,};"
+        f" expected {EXPANSION_MAX} times its size at most"
+    )
+
+
+class Decompressed:
+    """The content of a compressed stream that has `stored_size` bytes where it is stored; never more of it in
+    memory than is asked for, and a little."""
+
+    def __init__(self, stream: Stream, compression: str, stored_size: int) -> None:
         self._stream = stream
         self._compression = compression
         self._decompressor: Decompressor = DECOMPRESSORS[compression]()
+        self._stored_size = stored_size
+        self._left = expanded_bytes_max(stored_size)
 
     def read(self, size: int, /) -> bytes:
+        # Up to the very byte, whatever blocks it comes in: so it is cut the same by everybody who reads it.
+        content = self._decompress(min(size, self._left) or 1)
+        if len(content) > self._left:
+            raise UnreadableStream(too_expansive(f"{self._compression} stream", self._stored_size))
+        self._left -= len(content)
+        return content
+
+    def _decompress(self, size: int) -> bytes:
         content = b""
         while not content:
             unread = b""

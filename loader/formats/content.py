@@ -22,10 +22,11 @@ OTHER_KINDS = {
 }
 
 
-class Content:
-    """A stream that can be looked into before it is read."""
+class Peekable:
+    """A stream that can be looked into before it is read; `position` is how much of it was read."""
 
     def __init__(self, stream: Stream) -> None:
+        self.position = 0
         self._stream = stream
         self._head = b""
         self._damage: UnreadableStream | None = None
@@ -40,28 +41,30 @@ class Content:
         return self._head[:size]
 
     def read(self, size: int, /) -> bytes:
-        if not self._head:
-            if self._damage:
-                raise self._damage
-            return self._stream.read(size)
-        data, self._head = self._head[:size], self._head[size:]
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+        elif self._damage:
+            raise self._damage
+        else:
+            data = self._stream.read(size)
+        self.position += len(data)
         return data
 
 
-def content_of(stored: Stream) -> tuple[Content, bool]:
-    """What is in a file once it is decompressed, and whether it had to be. Raises UnreadableStream where that
-    is compressed again: a few such layers could be of any size."""
-    content = Content(stored)
+def content_of(stored: Stream, stored_size: int) -> tuple[Peekable, bool]:
+    """What is in a file of so many bytes once it is decompressed, and whether it had to be. Raises
+    UnreadableStream where that is compressed again: a few such layers could be of any size."""
+    content = Peekable(stored)
     compression = compression_of(content.peek(MAGIC_BYTES))
     if compression is None:
         return content, False
-    content = Content(Decompressed(content, compression))
+    content = Peekable(Decompressed(content, compression, stored_size))
     if compression_of(content.peek(MAGIC_BYTES)):
         raise UnreadableStream("the file is compressed twice; expected it to be once at most")
     return content, True
 
 
-def format_of(content: Content) -> str:
+def format_of(content: Peekable) -> str:
     """parquet, ndjson or csv: that is whatever is nothing else, since its header tells more.
 
     Raises UnreadableStream for what is known to be none of them.

@@ -26,16 +26,22 @@ LINES_FOUND_MAX = 64
 
 class LineReader:
     """Takes the lines of a stream in runs. Raises FileRejected at one longer than LINE_BYTES_MAX, and where
-    the stream is damaged; `line` is the number of the line that comes next, from 1."""
+    the stream is damaged; `line` is the number of the line that comes next, from 1, `position` the byte where
+    it begins. Both say at first where in a file the stream begins."""
 
-    def __init__(self, stream: Stream, file: str) -> None:
+    def __init__(self, stream: Stream, file: str, *, line: int = 1, position: int = 0) -> None:
         self.file = file
-        self.line = 1
+        self.line = line
+        self._read_to = position
         self._stream = stream
         # Whole lines from `_at` to `_end`, and behind them one that goes on in the next block.
         self._block = b""
         self._at = self._end = 0
         self._fault: RowError | None = None
+
+    @property
+    def position(self) -> int:
+        return self._read_to - len(self._block) + self._at
 
     def take(self, lines_max: int) -> bytes:
         """The next lines, as many as `lines_max` and CHUNK_BYTES_MAX allow, but one at least; b"" at the end.
@@ -79,6 +85,7 @@ class LineReader:
             except UnreadableStream as damage:
                 self._fault = RowError(self.file, self.line, None, None, str(damage))
                 break
+            self._read_to += len(more)
             self._block = self._block[self._end :] + more
             self._at = 0
             self._end = self._block.rfind(b"\n") + 1 if more else len(self._block)

@@ -58,15 +58,16 @@ class ParquetChunk:
 
 
 def parquet_chunks(
-    file: BufferedIOBase | IO[bytes], name: str, rows_max: int
+    file: BufferedIOBase | IO[bytes], name: str, rows_max: int, stored_size: int
 ) -> Iterator[tuple[ParquetChunk, float]]:
     """Each with the share of all rows that are read once it is.
 
-    Raises FileRejected where the columns are not the four, or the file is damaged.
+    Raises FileRejected where the columns are not the four, the file is damaged, or its rows would be far more
+    than `stored_size` bytes can hold, which is less than the file has where that came compressed.
     """
     file.seek(0)  # where the process begins too
     process = subprocess.Popen(
-        [sys.executable, "-m", PROGRAM, str(rows_max)],
+        [sys.executable, "-m", PROGRAM, str(rows_max), str(stored_size)],
         stdin=file.fileno(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a damaged file is told of in our own words

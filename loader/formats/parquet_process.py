@@ -1,6 +1,7 @@
 """Reads the Parquet file that is its standard input, as a process of its own; started by `parquet`.
 
-`python -m loader.formats.parquet_process ROWS_MAX` writes messages: rows as Arrow IPC, a fault, the end.
+`python -m loader.formats.parquet_process ROWS_MAX STORED_SIZE` writes messages: rows as Arrow IPC, a fault,
+the end.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from io import BytesIO
 import polars as pl
 
 from loader.chunks import CHUNK_BYTES_MAX, COLUMNS
+from loader.formats.compression import expanded_bytes_max, too_expansive
 from loader.formats.delimited import header_faults
 from loader.formats.lines import LINE_BYTES_MAX
 from loader.formats.parquet import END, FAULT, MESSAGE, ROWS
 
 REASON_CHARS_MAX = 200
+# What a row of CSV has besides its values. Rows of nothing count too.
+ROW_BYTES_MIN = len(COLUMNS)
 # Polars cannot spell days however far away.
 DAY_SPELLED_MIN, DAY_SPELLED_MAX = date(1, 1, 1), date(9999, 12, 31)
 
@@ -27,13 +31,13 @@ class Fault(Exception):
 
 
 def main() -> None:
-    row_count = 0
+    row_count, rows_max, stored_size = 0, int(sys.argv[1]), int(sys.argv[2])
     try:
         with open(0, "rb", closefd=False) as file:
             scan = pl.scan_parquet(file)
             text = scan.select(columns_as_text(scan.collect_schema()))
             row_count = scan.select(pl.len()).collect().item()
-            for rows in parts_of(text, row_count, rows_max=int(sys.argv[1])):
+            for rows in parts_of(text, row_count, rows_max, stored_size):
                 content = BytesIO()
                 rows.write_ipc(content)
                 send(ROWS, row_count, content.getvalue())
@@ -86,22 +90,36 @@ def day_as_text(name: str) -> pl.Expr:
     return pl.when(usual).then(pl.when(usual).then(day).cast(pl.String)).otherwise(unusual).alias(name)
 
 
-def parts_of(text: pl.LazyFrame, row_count: int, rows_max: int) -> Iterator[pl.DataFrame]:
-    """All rows, `rows_max` at a time, and fewer where they would have more than CHUNK_BYTES_MAX."""
+def parts_of(text: pl.LazyFrame, row_count: int, rows_max: int, stored_size: int) -> Iterator[pl.DataFrame]:
+    """All rows, `rows_max` at a time, and fewer where they would have more than CHUNK_BYTES_MAX; up to where
+    they have far more bytes than what they are stored in."""
+    bytes_left = expanded_bytes_max(stored_size) - row_count * ROW_BYTES_MIN
+    refuse_expansion(bytes_left, stored_size)
     for begin in range(0, row_count, rows_max):
         rows = text.slice(begin, rows_max).collect()
+        sizes = rows.select(pl.sum_horizontal(pl.all().str.len_bytes().cast(pl.Int64))).to_series()
+        bytes_left -= int(sizes.sum())
+        refuse_expansion(bytes_left, stored_size)
         if rows.height != min(rows_max, row_count - begin):
             raise Fault("the Parquet file is damaged: it has fewer rows than it says")
-        sizes = rows.select(pl.sum_horizontal(pl.all().str.len_bytes().cast(pl.Int64))).to_series()
-        while rows.height:
-            count = int((sizes.cum_sum() <= CHUNK_BYTES_MAX).sum())
-            too_long = (sizes.head(count) > LINE_BYTES_MAX).arg_true()
-            good = int(too_long[0]) if too_long.len() else count
-            if good:
-                yield rows.head(good)
-            if too_long.len() or not good:
-                raise Fault(f"the row is longer than {LINE_BYTES_MAX:,} bytes")
-            rows, sizes = rows.slice(good), sizes.slice(good)
+        yield from parts_by_bytes(rows, sizes)
+
+
+def refuse_expansion(bytes_left: int, stored_size: int) -> None:
+    if bytes_left < 0:
+        raise Fault(too_expansive("Parquet file", stored_size))
+
+
+def parts_by_bytes(rows: pl.DataFrame, sizes: pl.Series) -> Iterator[pl.DataFrame]:
+    while rows.height:
+        count = int((sizes.cum_sum() <= CHUNK_BYTES_MAX).sum())
+        too_long = (sizes.head(count) > LINE_BYTES_MAX).arg_true()
+        good = int(too_long[0]) if too_long.len() else count
+        if good:
+            yield rows.head(good)
+        if too_long.len() or not good:
+            raise Fault(f"the row is longer than {LINE_BYTES_MAX:,} bytes")
+        rows, sizes = rows.slice(good), sizes.slice(good)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ each = pytest.mark.parametrize("kind", COMPRESS)
 
 
 def read(kind: str, stored: bytes, size: int = 1000) -> bytes:
-    stream = Decompressed(BytesIO(stored), kind)
+    stream = Decompressed(BytesIO(stored), kind, len(stored))
     return b"".join(iter(lambda: stream.read(size), b""))
 
 
@@ -45,7 +45,8 @@ def test_frames_that_have_no_content_are_passed_over() -> None:
 
 @each
 def test_never_more_comes_out_than_is_asked_for(kind: str) -> None:
-    stream = Decompressed(BytesIO(COMPRESS[kind](bytes(10_000_000))), kind)
+    stored = COMPRESS[kind](bytes(10_000_000))
+    stream = Decompressed(BytesIO(stored), kind, len(stored))
     sizes = [len(data) for data in iter(lambda: stream.read(4096), b"")]
     assert sum(sizes) == 10_000_000
     assert max(sizes) == 4096
@@ -63,7 +64,7 @@ def test_a_stream_that_ends_early_is_told_wherever_it_ends(kind: str) -> None:
 @each
 def test_what_was_good_comes_out_before_the_stream_ends_early(kind: str) -> None:
     stored = COMPRESS[kind](CONTENT) + COMPRESS[kind](CONTENT)[:-4]
-    stream = Decompressed(BytesIO(stored), kind)
+    stream = Decompressed(BytesIO(stored), kind, len(stored))
     assert (
         b"".join(stream.read(100) for _ in range(len(CONTENT) // 100)) == CONTENT[: len(CONTENT) // 100 * 100]
     )

@@ -65,7 +65,7 @@ def readers() -> list[psutil.Process]:
 
 def read(path: Path, rows_max: int = 1000) -> list[ParquetChunk]:
     with path.open("rb") as file:
-        return [chunk for chunk, _ in parquet_chunks(file, path.name, rows_max)]
+        return [chunk for chunk, _ in parquet_chunks(file, path.name, rows_max, path.stat().st_size)]
 
 
 def read_frame(frame: pl.DataFrame, path: Path, rows_max: int = 1000) -> list[ParquetChunk]:
@@ -109,7 +109,9 @@ def test_rows_are_cut_and_numbered_whatever_their_groups(row_group_size: int, pa
     frame = pl.concat([GOOD] * 10)
     frame.write_parquet(path, row_group_size=row_group_size)
     with path.open("rb") as file:
-        found = [(chunk, share) for chunk, share in parquet_chunks(file, "a.parquet", 12)]
+        found = [
+            (chunk, share) for chunk, share in parquet_chunks(file, "a.parquet", 12, path.stat().st_size)
+        ]
     assert [(chunk.first_line, chunk.text.height, share) for chunk, share in found] == [
         (1, 12, 0.4),
         (13, 12, 0.8),
@@ -244,7 +246,7 @@ def test_a_file_that_is_damaged_further_on_is_a_fault_after_its_good_rows(path: 
     content[at] = 0xFF
     path.write_bytes(content)
     with path.open("rb") as file:
-        chunks = parquet_chunks(file, "a.parquet", 100)
+        chunks = parquet_chunks(file, "a.parquet", 100, path.stat().st_size)
         assert [next(chunks)[0].text.height for _ in range(2)] == [100, 100]
         with pytest.raises(FileRejected) as rejected:
             next(chunks)
@@ -255,7 +257,7 @@ def test_a_file_that_is_damaged_further_on_is_a_fault_after_its_good_rows(path: 
 def test_a_process_that_somebody_ends_is_no_fault_of_the_file(path: Path) -> None:
     pl.concat([GOOD] * 50_000).write_parquet(path)
     with path.open("rb") as file:
-        chunks = parquet_chunks(file, "a.parquet", 1000)
+        chunks = parquet_chunks(file, "a.parquet", 1000, path.stat().st_size)
         next(chunks)
         (process,) = readers()
         process.send_signal(signal.SIGKILL)
@@ -266,7 +268,7 @@ def test_a_process_that_somebody_ends_is_no_fault_of_the_file(path: Path) -> Non
 def test_a_reader_that_leaves_early_ends_the_process(path: Path) -> None:
     pl.concat([GOOD] * 50_000).write_parquet(path)
     with path.open("rb") as file:
-        chunks = parquet_chunks(file, "a.parquet", 1000)
+        chunks = parquet_chunks(file, "a.parquet", 1000, path.stat().st_size)
         next(chunks)
         assert isinstance(chunks, Generator)
         chunks.close()
