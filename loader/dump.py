@@ -16,10 +16,10 @@ from typing import NoReturn
 from loader.chunks import COLUMNS
 from loader.errors import FileRejected, RowError
 from loader.formats.compression import Stream, UnreadableStream
-from loader.formats.content import content_of
+from loader.formats.content import HEAD_BYTES, Peekable, content_of
 from loader.formats.delimited import DelimitedChunk, Layout, delimited_chunks
 from loader.formats.lines import LineReader
-from loader.inputs import Address, find_input
+from loader.inputs import Address, Input, find_input
 from loader.publish import Places, Port, Region
 
 TABLES = {
@@ -27,8 +27,12 @@ TABLES = {
     "ports": ("code", "name", "parent_slug"),
     "prices": COLUMNS,
 }
+# Regions and ports are kept in memory, and with the plan of a batch. UN/LOCODE has about 120,000.
+PLACES_MAX = 200_000
+SECTIONS_MAX = 1_000
 # How the custom format begins, which pg_restore reads and nobody else.
 ARCHIVE = b"PGDMP"
+COMMENT = "--"
 NAME = r'(?:"[^"]+"|\w+)'
 COPY = re.compile(rf"COPY (?P<qualified>(?:{NAME}\.)?(?P<table>{NAME})) \((?P<columns>.*)\) FROM stdin;")
 END_OF_COPY = b"\\."
@@ -60,13 +64,14 @@ class Section:
 class Dump:
     """A dump whose structure has been read. Raises FileRejected when made of a file that is not one."""
 
-    address: Address
+    address: Address | Input
     places: Places = field(default_factory=Places)
     sections: list[Section] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.file = find_input(self.address)
+        self.file = self.address if isinstance(self.address, Input) else find_input(self.address)
         self.position = 0
+        self.content_position = 0  # of what comes out where it is compressed
         self._qualified_names: dict[str, str] = {}
         self._read_structure()
         if not (self.places.regions or self.places.ports or any(one.line_count for one in self.sections)):
@@ -93,7 +98,7 @@ class Dump:
                     pass
                 layout = Layout(section.columns, separator="\t", quoted=False)
                 for chunk in delimited_chunks(lines, layout, rows_max, rows=section.line_count):
-                    self.position = stored.tell()
+                    self.position, self.content_position = stored.tell(), lines.position
                     yield chunk
             self.file.refuse_if_changed(stored)
 
@@ -104,7 +109,7 @@ class Dump:
                 text = self._decode(line_no, line)
                 if text.startswith("COPY "):
                     self._read_section(line_no, text, lines)
-                elif text.strip() and not text.startswith("--") and not META_COMMAND.fullmatch(text):
+                elif text.strip() and not text.startswith(COMMENT) and not META_COMMAND.fullmatch(text):
                     self._pass_over(line_no, text, lines)
 
     def _lines(self, stored: Stream) -> LineReader:
@@ -120,6 +125,8 @@ class Dump:
     def _read_section(self, copy_line: int, text: str, lines: LineReader) -> None:
         table, columns = self._known_section(copy_line, text)
         if table == "prices":  # all but all of the dump, and nothing in it is needed yet
+            if len(self.sections) == SECTIONS_MAX:
+                self._refuse(copy_line, f"more than {SECTIONS_MAX:,} times rows of prices")
             ended = lines.skip_past(END_OF_COPY)
             self.sections.append(Section(table, columns, copy_line + 1, lines.line - copy_line - 2))
         else:
@@ -158,6 +165,8 @@ class Dump:
         fields = self._decode(line_no, line).split("\t")
         if len(fields) != len(columns):
             self._refuse(line_no, f"a row of {table} has {len(fields)} columns, expected {len(columns)}")
+        if len(self.places.regions) + len(self.places.ports) == PLACES_MAX:
+            self._refuse(line_no, f"more than {PLACES_MAX:,} regions and ports")
         row = {name: unescape(value) for name, value in zip(columns, fields, strict=True)}
         for name in TABLES[table]:
             value = row[name]
@@ -197,6 +206,14 @@ class Dump:
 
     def _refuse(self, line_no: int, reason: str, column: str | None = None) -> NoReturn:
         raise FileRejected(RowError(self.name, line_no, column, None, reason))
+
+
+def is_dump(content: Peekable) -> bool:
+    """Whether it begins as no file of prices does, but as a dump: with a comment, a command, a statement."""
+    head = content.peek(HEAD_BYTES)
+    line = head.lstrip().partition(b"\n")[0].decode(errors="replace").rstrip("\r")
+    known = META_COMMAND.fullmatch(line) or PASSED_OVER.match(line)
+    return head.startswith(ARCHIVE) or line.startswith((COMMENT, "COPY ")) or known is not None
 
 
 def open_quote_after(text: str, quote: str | None) -> str | None:

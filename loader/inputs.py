@@ -19,7 +19,7 @@ from typing import IO, NoReturn, Protocol
 
 from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import Stream
-from storage.bucket import Bucket, StoredObject
+from storage.bucket import Bucket
 from storage.errors import ObjectChanged
 
 STANDARD_INPUT = "-"
@@ -67,6 +67,9 @@ class Input(ABC):
 
     def refuse_as_changed(self) -> NoReturn:
         self.reject("the file changed while it was being loaded; load it again once it is complete")
+
+    def refuse_as_empty(self) -> NoReturn:
+        self.reject("no rows: there is nothing below the header")
 
     def reject(self, reason: str) -> NoReturn:
         """Raises FileRejected for the file as a whole."""
@@ -142,19 +145,18 @@ class Spooled(Input):
 class StoredContent(Input):
     """An object, held fast by its ETag; read in ranges, which raise ObjectChanged once it is another."""
 
-    def __init__(self, bucket: Bucket, found: StoredObject, name: str) -> None:
+    def __init__(self, bucket: Bucket, key: str, etag: str, size: int, name: str) -> None:
         self.name = name
-        self.identity = (S3, bucket.name, found.key)
-        self.size = found.size
-        self._bucket = bucket
-        self._found = found
+        self.identity = (S3, bucket.name, key)
+        self.size = size
+        self._bucket, self._key, self._etag = bucket, key, etag
 
     @contextmanager
     def open(self, begin: int = 0) -> Generator[StoredStream]:
         yield Ranges(self.read_range, begin, self.size)
 
     def read_range(self, begin: int, end: int) -> bytes:
-        return self._bucket.read(self._found.key, begin, end, self._found.etag)
+        return self._bucket.read(self._key, begin, end, self._etag)
 
     def refuse_if_changed(self, stream: StoredStream) -> None:
         """Each range was refused already."""
@@ -168,7 +170,8 @@ class S3Object(StoredContent):
         bucket, _, key = name.removeprefix(S3).partition("/")
         if not (bucket and key):
             raise UsageError(f"{name}: expected s3://bucket/key")
-        super().__init__(Bucket(bucket), Bucket(bucket).look(key), name)
+        found = Bucket(bucket).look(key)
+        super().__init__(Bucket(bucket), key, found.etag, found.size, name)
 
     def read_range(self, begin: int, end: int) -> bytes:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from uuid import UUID
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from loader.formats.parquet import ParquetChunk
 from loader.ledger import Batch
 from storage.bucket import Bucket
 from storage.errors import ObjectChanged
+from storage.layout import chunks_prefix
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,8 @@ def read_bytes(bucket: Bucket, planned: PlannedChunk) -> bytes:
     if len(data) != size:
         raise ObjectChanged(f"s3://{bucket.name}/{key}: a chunk has {len(data):,} bytes, {size:,} were cut")
     return data
+
+
+def forget_chunk_objects(bucket: Bucket, batch: UUID) -> None:
+    """Deletes the chunks of a batch that has ended, where they are objects of their own."""
+    bucket.delete(*[found.key for found in bucket.list(chunks_prefix(batch))])

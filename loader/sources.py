@@ -80,7 +80,7 @@ class Files:
             size_before += file.size
         self.position = self.size
         if not chunk_count:
-            self.files[-1].reject("no rows: there is nothing below the header")
+            self.files[-1].refuse_as_empty()
 
 
 def chunks_of(file: Input, rows_max: int) -> Iterator[tuple[Chunk, int]]:

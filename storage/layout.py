@@ -37,8 +37,12 @@ def content_key(batch: UUID, request: str) -> str:
     return f"{BATCHES}{batch}/content-{request}"
 
 
+def chunks_prefix(batch: UUID) -> str:
+    return f"{CHUNKS}{batch}/"
+
+
 def chunk_key(batch: UUID, chunk_no: int) -> str:
-    return f"{CHUNKS}{batch}/{chunk_no:06}"
+    return f"{chunks_prefix(batch)}{chunk_no:06}"
 
 
 def batch_of(key: str) -> UUID | None:

@@ -16,8 +16,9 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A batch as its sender gave it.
 
     `content` is the object's key. `sha256` (hex) and `size` (bytes) are of it; None where the sender puts it
-    there later, at a presigned address. `key` names the batch, `source` is what the sender calls the file,
-    `accepted_by` the token's name, `request_id` that of the request.
+    there later, at a presigned address. `etag` is the object's, where no later one may take its place. `key`
+    names the batch, `source` is what the sender calls the file, `accepted_by` the token's name, `request_id`
+    that of the request.
     """
 
     batch: UUID
@@ -28,6 +29,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     accepted_at: datetime
     sha256: str | None = None
     size: int | None = None
+    etag: str | None = None
     dry_run: bool = False
     deadline: datetime | None = None
     callback_url: str | None = None

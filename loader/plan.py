@@ -1,0 +1,243 @@
+"""Plans a batch: opens it in the ledger and cuts its content into chunks that any worker may do.
+
+`accepted` has the batch, `cut` its chunks. Each is written down in a transaction of its own, with where to go
+on from: a planner that dies takes nothing with it, and the first chunks are done while the last are cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from database.connect import translated_errors
+from database.queries import query
+from loader.accepted import is_there, open_accepted
+from loader.check import Ports, check
+from loader.chunks import FaultChunk
+from loader.content import Content, decode_content, encode_content
+from loader.cut import Cut, Cuts, cutting, cutting_on
+from loader.errors import FileRejected, LoaderError, Stopped
+from loader.inputs import StoredContent
+from loader.ledger import Batch, claim_chunk, find_batch, record_event, write_chunk
+from loader.planned import forget_chunk_objects
+from loader.publish import give_up
+from storage.bucket import Bucket
+from storage.errors import ObjectChanged, ObjectMissing, StorageUnavailable
+from storage.layout import chunk_key
+from storage.manifest import Manifest
+from storage.messages import DoChunk
+from telemetry.log import bound, get_logger
+from telemetry.metrics import emit
+
+# A try counts until a chunk is planned: one that never gets there may be what kills its planners.
+ATTEMPTS_MAX = 5
+log = get_logger("rates.plan")
+
+
+class NothingToPlan(Exception):
+    """The batch has ended, or somebody wants it back."""
+
+
+class Unplannable(Exception):
+    """The batch cannot be gone on with; the message says why, to whoever sent it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A row of `plans`."""
+
+    content: Content
+    attempts: int
+    complete: bool
+    chunk_count: int
+    next_byte: int
+    next_line: int
+
+
+def plan_batch(
+    connection: psycopg.Connection,
+    bucket: Bucket,
+    manifest: Manifest,
+    *,
+    send: Callable[[list[DoChunk]], None],
+    stop: Callable[[], bool],
+) -> Batch | None:
+    """Opens the batch and plans what is not planned yet, calling `send` after each commit.
+
+    Returns the batch as it is then: loading and planned whole, or ended; failed where its object is gone or
+    another, or ATTEMPTS_MAX tries led nowhere. None where another planner is at it, or its content has not
+    come. Of a file that is wrong from the start no chunk is sent, nor of a dump without prices: so the caller
+    has to see whether the batch can be ended. `connection` is in autocommit.
+
+    Raises Stopped, DatabaseUnavailable and StorageUnavailable: the same call goes on later.
+    """
+    with translated_errors(), bound(batch=manifest.batch, request_id=manifest.request_id):
+        if find_batch(connection, manifest.key) is None and not is_there(bucket, manifest):
+            return None
+        batch = open_accepted(connection, manifest)
+        if not goes_on(batch):
+            return batch
+        with planning_lock(connection, batch) as mine:
+            if not mine:
+                return None
+            try:
+                Planning(connection, bucket, manifest, batch, send, stop).run()
+            except NothingToPlan:
+                return ended_meanwhile(connection, bucket, batch)
+            except Unplannable as reason:
+                if give_up(connection, batch, str(reason)):
+                    log.warning("batch given up", reason=str(reason))
+        return find_batch(connection, batch.key)
+
+
+def goes_on(batch: Batch) -> bool:
+    return batch.state == "loading" and batch.withdrawn_by is None
+
+
+def ended_meanwhile(connection: psycopg.Connection, bucket: Bucket, batch: Batch) -> Batch | None:
+    """What was put into the bucket after its end, nobody else knows of; a batch that failed may go on."""
+    found = find_batch(connection, batch.key)
+    if found is None or not (goes_on(found) or found.state == "failed"):
+        forget_chunk_objects(bucket, batch.id)
+    return found
+
+
+@contextmanager
+def planning_lock(connection: psycopg.Connection, batch: Batch) -> Generator[bool]:
+    """Whether this session is the one that plans the batch, as long as the block and the session last."""
+    key = {"batch_no": batch.batch_no}
+    locked = connection.execute(query("loader", "lock_plan"), key).fetchone() == (True,)
+    try:
+        yield locked
+    finally:
+        if locked and not connection.closed:
+            connection.execute(query("loader", "unlock_plan"), key)
+
+
+@dataclass
+class Planning:
+    """One try to plan a batch, by the only one who does."""
+
+    connection: psycopg.Connection
+    bucket: Bucket
+    manifest: Manifest
+    batch: Batch
+    send: Callable[[list[DoChunk]], None]
+    stop: Callable[[], bool]
+
+    def run(self) -> None:
+        began = time.monotonic()
+        progress = self.find_progress()
+        if progress is not None and progress.complete:
+            return
+        try:
+            progress = self.begin(progress.content if progress else self.look())
+            chunk_count = self.plan_chunks(progress)
+        except (Stopped, StorageUnavailable):
+            self.execute("take_back_plan")
+            raise
+        except ObjectMissing as error:
+            raise Unplannable(f"its content is no longer there: {error}") from error
+        except ObjectChanged as error:
+            raise Unplannable(f"its content was replaced before all of it was read: {error}") from error
+        seconds = round(time.monotonic() - began, 3)
+        record_event(self.connection, self.batch, "planned", seconds)
+        emit("batch planned", {"plan_seconds": (seconds, "Seconds")}, chunks=chunk_count)
+
+    def find_progress(self) -> Progress | None:
+        return progress_of(self.execute("find_plan").fetchone())
+
+    def look(self) -> Content:
+        """The object as it is now; which format it has, nobody knows yet."""
+        found = self.bucket.look(self.manifest.content)
+        accepted = self.manifest.size
+        if self.manifest.etag not in {None, found.etag}:
+            raise ObjectChanged(f"s3://{self.bucket.name}/{found.key} is another object by now")
+        if accepted not in {None, found.size}:
+            raise Unplannable(f"its content has {found.size:,} bytes, {accepted:,} were accepted")
+        source = self.manifest.source
+        return Content(self.bucket.name, found.key, found.etag, found.size, source, kind="delimited")
+
+    def begin(self, content: Content) -> Progress:
+        """Counts this try."""
+        progress = progress_of(self.execute("begin_plan", content=encode_content(content)).fetchone())
+        if progress is None:
+            raise NothingToPlan
+        if progress.attempts > ATTEMPTS_MAX:
+            raise Unplannable(f"{ATTEMPTS_MAX} tries to cut its content into chunks were cut short")
+        return progress
+
+    def plan_chunks(self, progress: Progress) -> int:
+        """Returns how many the batch has."""
+        chunk_count = progress.chunk_count if reads_on(progress) else 0
+        try:
+            with self.cutting(progress) as (content, cuts):
+                if content != progress.content:
+                    self.execute("set_plan_content", content=encode_content(content))
+                for cut in cuts:
+                    if self.stop():
+                        raise Stopped("between two chunks")
+                    if chunk_count >= progress.chunk_count:
+                        self.plan_chunk(chunk_count, cut)
+                    chunk_count += 1
+        except FileRejected as rejected:
+            self.put_fault(chunk_count, FaultChunk(rejected.error))
+            chunk_count += 1
+        self.execute("complete_plan", chunk_count=chunk_count, bytes_read=progress.content.size)
+        return chunk_count
+
+    def cutting(self, progress: Progress) -> AbstractContextManager[tuple[Content, Cuts]]:
+        known, rows_max = progress.content, self.batch.chunk_rows
+        file = StoredContent(self.bucket, known.key, known.etag, known.size, known.source)
+        if reads_on(progress):
+            return cutting_on(file, known, rows_max, byte=progress.next_byte, line=progress.next_line)
+        return cutting(file, known, rows_max)
+
+    def plan_chunk(self, chunk_no: int, cut: Cut) -> None:
+        begin, end, object_key = cut.begin_byte, cut.end_byte, None
+        if cut.take_out is not None:
+            data = cut.take_out()
+            object_key = chunk_key(self.batch.id, chunk_no)
+            self.bucket.put(object_key, data)
+            begin, end = 0, len(data)
+        planned = self.execute(
+            "plan_chunk",
+            chunk_no=chunk_no,
+            first_line=cut.first_line,
+            begin_byte=begin,
+            end_byte=end,
+            object_key=object_key,
+            next_byte=cut.end_byte,
+            next_line=cut.next_line,
+            bytes_read=cut.bytes_read,
+        )
+        if planned.fetchone() is None:
+            raise NothingToPlan
+        self.send([DoChunk(self.batch.id, chunk_no)])
+
+    def put_fault(self, chunk_no: int, fault: FaultChunk) -> None:
+        """What could not be read of the file is a chunk too, which is in at once."""
+        try:
+            with self.connection.transaction():
+                if claim_chunk(self.connection, self.batch, chunk_no, fault, wait=True) == "mine":
+                    write_chunk(self.connection, self.batch, chunk_no, fault, check(fault, Ports(set())))
+        except LoaderError as error:  # withdrawn, or a load of the same batch has found something else there
+            found = find_batch(self.connection, self.batch.key)
+            raise (Unplannable(str(error)) if found and goes_on(found) else NothingToPlan) from error
+
+    def execute(self, name: str, **values: object) -> psycopg.Cursor:
+        values["batch_no"] = self.batch.batch_no
+        return self.connection.execute(query("loader", name), values)
+
+
+def progress_of(row: tuple | None) -> Progress | None:
+    return None if row is None else Progress(decode_content(row[0]), *row[1:])
+
+
+def reads_on(progress: Progress) -> bool:
+    """Whether the content can be read from where it was cut last: lines that are prices and nothing else."""
+    return progress.next_byte > 0 and not progress.content.sections

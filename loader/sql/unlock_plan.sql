@@ -1,0 +1,2 @@
+-- Lets others plan a batch.
+SELECT pg_advisory_unlock(%(batch_no)s, -2);

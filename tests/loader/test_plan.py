@@ -1,0 +1,479 @@
+"""Planning: every format is cut as a load cuts it, whatever interrupts the planner, and once."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import psycopg
+import pytest
+
+from database.errors import DatabaseUnavailable
+from loader.chunks import Chunk, FaultChunk
+from loader.dump import Dump
+from loader.errors import FileRejected, Stopped
+from loader.formats.compression import zstd
+from loader.ledger import done_chunks
+from loader.load import Options, load
+from loader.plan import ATTEMPTS_MAX
+from loader.publish import Port, give_up
+from loader.sources import Files
+from loader.withdraw import withdraw
+from storage.bucket import Bucket
+from storage.errors import StorageUnavailable
+from storage.manifest import Manifest
+from tests.batch_storage import BatchStorage
+from tests.loader.batches import (
+    CODES,
+    assert_answers_are_what_was_published,
+    assert_totals_are_what_was_published,
+    make_rows,
+)
+from tests.loader.dumps import HEAD, TAIL, dump_text, section
+from tests.loader.planning import Sent, accept, chunks_of, content_of, do_all, open_small, plan, planned
+from tests.postgres import Database
+
+ROWS = make_rows(47)
+FRAME = pl.DataFrame(ROWS, schema=["orig_code", "dest_code", "day", "price"], orient="row")
+CSV = FRAME.write_csv().encode()
+NDJSON = FRAME.with_columns(pl.col("day").cast(pl.String)).write_ndjson().encode()
+DUMP_ROWS = [(row.orig_code, row.dest_code, row.day, row.price) for row in ROWS]
+DUMP = dump_text(ports=[(code, code.title(), "asia") for code in CODES], prices=DUMP_ROWS[:30]) + section(
+    "prices", [row[::-1] for row in DUMP_ROWS[30:]], "price, day, dest_code, orig_code"
+)
+
+
+def as_parquet(frame: pl.DataFrame = FRAME) -> bytes:
+    content = BytesIO()
+    frame.write_parquet(content, row_group_size=10)
+    return content.getvalue()
+
+
+def bad_at(row: int, content: bytes = CSV) -> bytes:
+    """With a line that is longer than any may be."""
+    lines = content.splitlines(keepends=True)
+    return b"".join([*lines[:row], b"x" * 70_000 + b"\n", *lines[row:]])
+
+
+CONTENTS = {
+    "csv": CSV,
+    "csv of another order": FRAME.select(reversed(FRAME.columns)).write_csv().encode(),
+    "csv with a mark and CRLF": b"\xef\xbb\xbf" + CSV.replace(b"\n", b"\r\n"),
+    "csv without a last line end": CSV.removesuffix(b"\n"),
+    "csv with quotes": CSV.replace(b"CNSGH", b'"CNSGH"'),
+    "csv with bad rows": CSV.replace(b"NLRTM", b"NOWHERE"),
+    "csv with a line too long": bad_at(25),
+    "csv with a line too long first": bad_at(1),
+    "csv.gz": gzip.compress(CSV[:300]) + gzip.compress(CSV[300:]),
+    "csv.zst": zstd.compress(CSV),
+    "csv.gz that ends early": gzip.compress(CSV)[:-9],
+    "csv.zst with a mark": zstd.compress(b"\xef\xbb\xbf" + CSV),
+    "ndjson": NDJSON,
+    "ndjson with a mark": b"\xef\xbb\xbf" + NDJSON,
+    "ndjson.gz": gzip.compress(NDJSON),
+    "ndjson.zst": zstd.compress(NDJSON),
+    "parquet": as_parquet(),
+    "parquet with nulls": as_parquet(FRAME.with_columns(price=pl.when(pl.col("price") > 99).then("price"))),
+    "parquet.gz": gzip.compress(as_parquet()),
+    "parquet that ends early": as_parquet()[:-20],
+    "a header alone": CSV.splitlines(keepends=True)[0],
+    "a bad header": b"a,b\n1,2\n",
+    "nothing": b"",
+    "no row of parquet": as_parquet(FRAME.clear()),
+    "compressed twice": gzip.compress(zstd.compress(CSV)),
+    "a workbook": b"PK\x03\x04" + bytes(100),
+}
+DUMPS = {
+    "dump": DUMP.encode(),
+    "dump with CRLF": DUMP.replace("\n", "\r\n").encode(),
+    "dump.gz": gzip.compress(DUMP.encode()),
+    "dump without its comments": DUMP[DUMP.index("SET statement") :].encode(),
+    "dump with a line too long": DUMP.replace("\t2021-01-09", "\t" + "9" * 70_000, 1).encode(),
+    "dump that ends early": DUMP[: DUMP.rindex("\\.")].encode(),
+    "dump of nothing": (HEAD + TAIL).encode(),
+    "dump of places": dump_text(prices=[]).encode(),
+    "an archive": b"PGDMP" + bytes(100),
+}
+CUT_INTO_RANGES = {name for name in CONTENTS if name.startswith(("csv ", "csv\0", "ndjson "))} | {
+    "csv",
+    "ndjson",
+}
+
+
+@pytest.fixture
+def connection(ports: Database) -> Iterator[psycopg.Connection]:
+    with ports.connect("rates_loader") as connection:
+        yield connection
+
+
+@pytest.fixture
+def bucket(storage: BatchStorage) -> Bucket:
+    return storage.bucket
+
+
+def loaded(name: str, content: bytes, folder: Path, rows_max: int) -> list[Chunk]:
+    """What a load of the same file is cut into; a fault of all of it is its last chunk."""
+    path = folder / "content"
+    path.write_bytes(content)
+    chunks: list[Chunk] = []
+    try:
+        source = Dump(path) if name in DUMPS else Files([path])
+        chunks += source.chunks(rows_max)
+    except FileRejected as rejected:
+        chunks.append(FaultChunk(rejected.error))
+    return chunks
+
+
+def shape(chunks: list[Chunk]) -> list[tuple[int, bytes]]:
+    return [(chunk.first_line, chunk.content_hash) for chunk in chunks]
+
+
+@pytest.mark.parametrize("interrupted", [False, True], ids=["at once", "chunk by chunk"])
+@pytest.mark.parametrize("name", CONTENTS | DUMPS)
+def test_every_file_is_cut_as_a_load_cuts_it(
+    name: str,
+    interrupted: bool,
+    ports: Database,
+    connection: psycopg.Connection,
+    bucket: Bucket,
+    tmp_path: Path,
+) -> None:
+    content = (CONTENTS | DUMPS)[name]
+    expected = loaded(name, content, tmp_path, 10)
+    faults = [chunk for chunk in expected if isinstance(chunk, FaultChunk)]
+    manifest = accept(bucket, content)
+    batch = open_small(connection, manifest, 10)
+    sent = Sent()
+    while interrupted:
+        sent.stop_after = len(sent) + 1
+        try:
+            plan(connection, bucket, manifest, sent)
+        except Stopped:
+            continue
+        break
+    else:
+        assert plan(connection, bucket, manifest, sent) == batch
+
+    assert sent == list(range(len(expected) - len(faults)))
+    assert shape(chunks_of(ports, bucket, batch)) == shape(expected[: len(sent)])
+    assert [hash_ for hash_, _ in done_chunks(connection, batch).values()] == [f.content_hash for f in faults]
+    assert ports.rows("SELECT complete, chunk_count, attempts, bytes_read FROM plans") == [
+        (True, len(expected), 0, len(content))
+    ]
+    if name in CUT_INTO_RANGES:
+        assert list(bucket.list("chunks/")) == []
+
+
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "ndjson", "ndjson.zst", "parquet", "parquet.gz"])
+def test_what_is_planned_and_done_is_what_was_sent(
+    name: str, ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CONTENTS[name])
+    batch = open_small(connection, manifest, 10)
+    plan(connection, bucket, manifest)
+    assert do_all(connection, ports, bucket, batch) == "published"
+    assert_answers_are_what_was_published(ports, ROWS)
+    assert ports.rows("SELECT (SELECT count(*) FROM plans), (SELECT count(*) FROM planned_chunks)") == [
+        (0, 0)
+    ]
+
+
+def test_a_dump_brings_its_places_with_its_prices(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    text = DUMP.replace("SEGVX", "NOVEL")
+    manifest = accept(bucket, text.encode())
+    batch = open_small(connection, manifest, 10)
+    plan(connection, bucket, manifest)
+    assert Port("NOVEL", "Segvx", "asia") in content_of(ports, batch).places.ports
+    assert ports.rows("SELECT count(*) FROM ports WHERE code = 'NOVEL'") == [(0,)]
+    assert do_all(connection, ports, bucket, batch) == "published"
+    assert ports.rows("SELECT parent_slug FROM ports WHERE code = 'NOVEL'") == [("asia",)]
+    novel = {"SEGVX": "NOVEL"}
+    expected = [
+        row._replace(
+            orig_code=novel.get(row.orig_code, row.orig_code),
+            dest_code=novel.get(row.dest_code, row.dest_code),
+        )
+        for row in ROWS
+    ]
+    assert_answers_are_what_was_published(ports, expected)
+
+
+def test_a_dump_of_places_alone_is_published_without_a_chunk(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, DUMPS["dump of places"])
+    sent = Sent()
+    batch = plan(connection, bucket, manifest, sent)
+    assert batch is not None
+    assert sent == []
+    assert do_all(connection, ports, bucket, batch) == "published"
+
+
+def test_a_batch_is_opened_as_it_was_accepted(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV, dry_run=True, callback_url="https://example.com/told", request_id="r1")
+    batch = plan(connection, bucket, manifest)
+    assert batch is not None
+    assert (batch.id, batch.key, batch.content_hash) == (manifest.batch, "k", bytes.fromhex("ab" * 32))
+    assert ports.rows(
+        "SELECT source, created_by, dry_run, callback_url, request_id, chunk_rows FROM batches"
+    ) == [("prices.csv", "somebody", True, "https://example.com/told", "r1", 200_000)]
+    assert [event for (event,) in ports.rows("SELECT event FROM batch_events ORDER BY event_no")] == [
+        "opened",
+        "planned",
+    ]
+    assert do_all(connection, ports, bucket, batch) == "valid"
+
+
+def test_a_batch_that_is_planned_is_not_planned_again(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    plan(connection, bucket, manifest)
+    before = ports.rows("SELECT * FROM plans"), ports.rows("SELECT * FROM batch_events")
+    again = Sent()
+    plan(connection, bucket, manifest, again)
+    assert again == []
+    assert (ports.rows("SELECT * FROM plans"), ports.rows("SELECT * FROM batch_events")) == before
+
+
+@pytest.mark.parametrize("state", ["published", "rejected", "failed", "withdrawn"])
+def test_a_message_that_comes_late_changes_nothing_about_a_batch_that_has_ended(
+    state: str, ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CONTENTS["csv with bad rows" if state == "rejected" else "csv"])
+    batch = plan(connection, bucket, manifest)
+    assert batch is not None
+    if state == "failed":
+        give_up(connection, batch, "for a test")
+    elif state == "withdrawn":
+        withdraw(connection, "k")
+    else:
+        assert do_all(connection, ports, bucket, batch) == state
+    bucket.delete(manifest.content)
+    before = ports.rows("SELECT * FROM batches"), ports.rows("SELECT * FROM batch_events")
+
+    again = plan(connection, bucket, manifest, sent := Sent())
+
+    assert again is not None
+    assert (again.state, sent) == (state, [])
+    assert (ports.rows("SELECT * FROM batches"), ports.rows("SELECT * FROM batch_events")) == before
+
+
+def test_one_plans_at_a_time(ports: Database, connection: psycopg.Connection, bucket: Bucket) -> None:
+    manifest = accept(bucket, CSV)
+    open_small(connection, manifest, 10)
+    others: list[object] = []
+
+    class Asking(Sent):
+        def stop(self) -> bool:
+            with ports.connect("rates_loader") as other:
+                others.append(plan(other, bucket, manifest))
+            return False
+
+    sent = Asking()
+    assert plan(connection, bucket, manifest, sent) is not None
+    assert others == [None] * 5
+    assert sent == [0, 1, 2, 3, 4]
+
+
+def test_a_planner_that_lost_its_connection_is_followed_by_another(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    batch = open_small(connection, manifest, 10)
+
+    class Cut(Sent):
+        def send(self, messages: list) -> None:
+            super().send(messages)
+            if len(self) == 2:
+                ports.rows("SELECT pg_terminate_backend(%s)", dying.info.backend_pid)
+
+    dying = ports.connect("rates_loader")
+    with pytest.raises(DatabaseUnavailable):
+        plan(dying, bucket, manifest, sent := Cut())
+    dying.close()
+    assert sent == [0, 1]
+    assert plan(connection, bucket, manifest, rest := Sent()) is not None
+    assert rest == [2, 3, 4]
+    assert do_all(connection, ports, bucket, batch) == "published"
+    assert_answers_are_what_was_published(ports, ROWS)
+
+
+def test_a_try_counts_until_a_chunk_is_planned_and_the_last_one_gives_the_batch_up(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    open_small(connection, manifest, 10)
+
+    class Killed(Exception):
+        pass
+
+    class Killing(Sent):
+        def stop(self) -> bool:
+            raise Killed
+
+    for number in range(1, ATTEMPTS_MAX + 1):
+        with pytest.raises(Killed):
+            plan(connection, bucket, manifest, Killing())
+        assert ports.rows("SELECT attempts FROM plans") == [(number,)]
+    batch = plan(connection, bucket, manifest, sent := Sent())
+    assert batch is not None
+    assert (batch.state, sent) == ("failed", [])
+    assert ports.rows("SELECT failure FROM batches") == [
+        ("5 tries to cut its content into chunks were cut short",)
+    ]
+
+
+def test_to_be_told_to_stop_and_storage_that_is_away_count_as_no_try(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+
+    class Away(Sent):
+        def send(self, messages: list) -> None:
+            raise StorageUnavailable("the queue is away")
+
+    for _ in range(ATTEMPTS_MAX + 1):
+        with pytest.raises(Stopped):
+            plan(connection, bucket, manifest, Sent(stop_after=0))
+    assert ports.rows("SELECT attempts FROM plans") == [(0,)]
+    with pytest.raises(StorageUnavailable):
+        plan(connection, bucket, manifest, Away())
+    assert ports.rows("SELECT attempts, chunk_count, complete FROM plans") == [(0, 1, False)]
+    batch = plan(connection, bucket, manifest)
+    assert batch is not None
+    assert do_all(connection, ports, bucket, batch) == "published", (
+        "what was not sent is planned all the same"
+    )
+
+
+def test_a_batch_that_is_withdrawn_while_it_is_planned_is_planned_no_further(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CONTENTS["csv.gz"])
+    open_small(connection, manifest, 10)
+
+    class Withdrawing(Sent):
+        def send(self, messages: list) -> None:
+            super().send(messages)
+            if len(self) == 2:
+                with ports.connect("rates_loader") as other:
+                    withdraw(other, "k")
+
+    batch = plan(connection, bucket, manifest, sent := Withdrawing())
+    assert batch is not None
+    assert (batch.state, sent) == ("withdrawn", [0, 1])
+    assert (
+        ports.rows("SELECT count(*) FROM planned_chunks")
+        == ports.rows("SELECT count(*) FROM plans")
+        == [(0,)]
+    )
+    assert list(bucket.list("chunks/")) == []
+
+
+# --- beside a load of the same batch -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "ndjson", "parquet"])
+def test_a_load_and_the_workers_share_a_batch(
+    name: str, ports: Database, connection: psycopg.Connection, bucket: Bucket, tmp_path: Path
+) -> None:
+    content = CONTENTS[name]
+    path = tmp_path / "prices"
+    path.write_bytes(content)
+    manifest = accept(bucket, content, sha256=sha256(content).hexdigest())
+    batch = open_small(connection, manifest, 10)
+    with pytest.raises(Stopped):
+        load(Files([path]), Options(key="k", workers=1), stop=stop_after(2))
+    in_already = set(done_chunks(connection, batch))
+    assert in_already
+    plan(connection, bucket, manifest)
+    assert {chunk.chunk_no for chunk in planned(ports, batch)} == set(range(5)) - in_already
+    with pytest.raises(Stopped):
+        load(Files([path]), Options(key="k", workers=1), stop=stop_after(4))
+    assert do_all(connection, ports, bucket, batch) == "published"
+    assert_answers_are_what_was_published(ports, ROWS)
+
+
+def stop_after(times: int) -> Callable[[], bool]:
+    answers = iter([False] * times)
+    return lambda: next(answers, True)
+
+
+def test_a_batch_of_a_load_under_the_same_key_is_the_one_that_was_accepted(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket, tmp_path: Path
+) -> None:
+    path = tmp_path / "prices"
+    path.write_bytes(CSV)
+    result = load(Files([path]), Options(key="k"))
+    manifest = accept(bucket, CSV, sha256=sha256(CSV).hexdigest())
+    assert manifest.batch != result.batch
+    found = plan(connection, bucket, manifest)
+    assert found is not None
+    assert (found.id, found.state) == (result.batch, "published")
+    assert ports.rows("SELECT count(*) FROM batches") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, "(published), whose content is another"),
+        ({"dry_run": True}, "(published), which is no dry run"),
+        ({"sha256": sha256(CSV).hexdigest()}, "(withdrawn), which was withdrawn"),
+        ({"sha256": None}, "(published), whose content is another"),
+    ],
+)
+def test_a_key_that_is_taken_by_another_batch_fails_and_says_by_which(
+    change: dict,
+    reason: str,
+    ports: Database,
+    connection: psycopg.Connection,
+    bucket: Bucket,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "prices"
+    path.write_bytes(CSV)
+    taken = load(Files([path]), Options(key="k"))
+    if "withdrawn" in reason:
+        withdraw(connection, "k")
+    manifest = accept(bucket, NDJSON, callback_url="https://example.com/told", **change)
+    for _ in range(2):  # however often it is told of
+        found = plan(connection, bucket, manifest, sent := Sent())
+        assert found is not None
+        assert (found.id, found.state, found.key, sent) == (
+            manifest.batch,
+            "failed",
+            f"k (conflict {manifest.batch})",
+            [],
+        )
+    assert ports.rows("SELECT failure FROM batches WHERE id = %s", manifest.batch) == [
+        (f"key 'k' belongs to batch {taken.batch} {reason}; send it under another key",)
+    ]
+    assert ports.rows("SELECT count(*) FROM callbacks") == [(1,)]
+    assert_totals_are_what_was_published(ports)
+
+
+def test_content_that_is_another_under_the_same_id_does_not_touch_the_batch(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    """An id follows from a key: a manifest that expired leaves room for another."""
+    manifest = accept(bucket, CSV)
+    batch = plan(connection, bucket, manifest)
+    assert batch is not None
+    assert do_all(connection, ports, bucket, batch) == "published"
+    other: Manifest = replace_manifest(manifest, sha256="cd" * 32)
+    found = plan(connection, bucket, other)
+    assert found == replace(batch, state="published", row_count=47)
+
+
+def replace_manifest(manifest: Manifest, **values: str) -> Manifest:
+    return Manifest(**{name: getattr(manifest, name) for name in manifest.__struct_fields__} | values)
