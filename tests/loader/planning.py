@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 
 from loader.check import Ports, check
 from loader.chunks import Chunk
@@ -33,8 +34,8 @@ PLANNED = """SELECT chunk_no, first_line, begin_byte, end_byte, object_key, atte
     FROM planned_chunks WHERE batch_no = %s ORDER BY chunk_no"""
 
 
-def accept(bucket: Bucket, content: bytes, key: str = "k", **more: Any) -> Manifest:
-    """Puts content and manifest where the API puts them. What is in the bucket already is left as it is."""
+def accept(bucket: Bucket, stored: bytes, key: str = "k", **changes: Any) -> Manifest:
+    """Puts content and manifest where the API puts them."""
     batch = batch_id_of(key)
     manifest = Manifest(
         batch=batch,
@@ -43,9 +44,11 @@ def accept(bucket: Bucket, content: bytes, key: str = "k", **more: Any) -> Manif
         source="prices.csv",
         accepted_by="somebody",
         accepted_at=datetime.now(UTC),
-        **{"sha256": "ab" * 32, "size": len(content), **more},
+        sha256="ab" * 32,
+        size=len(stored),
     )
-    bucket.put(manifest.content, content)
+    manifest = replace(manifest, **changes)
+    bucket.put(manifest.content, stored)
     write_manifest(bucket, manifest)
     return manifest
 

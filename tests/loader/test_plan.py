@@ -9,6 +9,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import psycopg
 import pytest
@@ -26,7 +27,6 @@ from loader.sources import Files
 from loader.withdraw import withdraw
 from storage.bucket import Bucket
 from storage.errors import StorageUnavailable
-from storage.manifest import Manifest
 from tests.batch_storage import BatchStorage
 from tests.loader.batches import (
     CODES,
@@ -99,10 +99,7 @@ DUMPS = {
     "dump of places": dump_text(prices=[]).encode(),
     "an archive": b"PGDMP" + bytes(100),
 }
-CUT_INTO_RANGES = {name for name in CONTENTS if name.startswith(("csv ", "csv\0", "ndjson "))} | {
-    "csv",
-    "ndjson",
-}
+CUT_INTO_RANGES = {"csv", "csv with a mark and CRLF", "csv with a line too long", "ndjson", "dump"}
 
 
 @pytest.fixture
@@ -127,6 +124,10 @@ def loaded(name: str, content: bytes, folder: Path, rows_max: int) -> list[Chunk
     except FileRejected as rejected:
         chunks.append(FaultChunk(rejected.error))
     return chunks
+
+
+def nothing_is_planned(database: Database) -> bool:
+    return not database.rows("SELECT batch_no FROM plans UNION ALL SELECT batch_no FROM planned_chunks")
 
 
 def shape(chunks: list[Chunk]) -> list[tuple[int, bytes]]:
@@ -178,9 +179,7 @@ def test_what_is_planned_and_done_is_what_was_sent(
     plan(connection, bucket, manifest)
     assert do_all(connection, ports, bucket, batch) == "published"
     assert_answers_are_what_was_published(ports, ROWS)
-    assert ports.rows("SELECT (SELECT count(*) FROM plans), (SELECT count(*) FROM planned_chunks)") == [
-        (0, 0)
-    ]
+    assert nothing_is_planned(ports)
 
 
 def test_a_dump_brings_its_places_with_its_prices(
@@ -194,14 +193,8 @@ def test_a_dump_brings_its_places_with_its_prices(
     assert ports.rows("SELECT count(*) FROM ports WHERE code = 'NOVEL'") == [(0,)]
     assert do_all(connection, ports, bucket, batch) == "published"
     assert ports.rows("SELECT parent_slug FROM ports WHERE code = 'NOVEL'") == [("asia",)]
-    novel = {"SEGVX": "NOVEL"}
-    expected = [
-        row._replace(
-            orig_code=novel.get(row.orig_code, row.orig_code),
-            dest_code=novel.get(row.dest_code, row.dest_code),
-        )
-        for row in ROWS
-    ]
+    codes = {code: code for code in CODES} | {"SEGVX": "NOVEL"}
+    expected = [row._replace(orig_code=codes[row.orig_code], dest_code=codes[row.dest_code]) for row in ROWS]
     assert_answers_are_what_was_published(ports, expected)
 
 
@@ -340,7 +333,7 @@ def test_to_be_told_to_stop_and_storage_that_is_away_count_as_no_try(
 
     class Away(Sent):
         def send(self, messages: list) -> None:
-            raise StorageUnavailable("the queue is away")
+            raise StorageUnavailable(f"the queue is away, {messages} is not sent")
 
     for _ in range(ATTEMPTS_MAX + 1):
         with pytest.raises(Stopped):
@@ -372,11 +365,7 @@ def test_a_batch_that_is_withdrawn_while_it_is_planned_is_planned_no_further(
     batch = plan(connection, bucket, manifest, sent := Withdrawing())
     assert batch is not None
     assert (batch.state, sent) == ("withdrawn", [0, 1])
-    assert (
-        ports.rows("SELECT count(*) FROM planned_chunks")
-        == ports.rows("SELECT count(*) FROM plans")
-        == [(0,)]
-    )
+    assert nothing_is_planned(ports)
     assert list(bucket.list("chunks/")) == []
 
 
@@ -470,10 +459,5 @@ def test_content_that_is_another_under_the_same_id_does_not_touch_the_batch(
     batch = plan(connection, bucket, manifest)
     assert batch is not None
     assert do_all(connection, ports, bucket, batch) == "published"
-    other: Manifest = replace_manifest(manifest, sha256="cd" * 32)
-    found = plan(connection, bucket, other)
+    found = plan(connection, bucket, msgspec.structs.replace(manifest, sha256="cd" * 32))
     assert found == replace(batch, state="published", row_count=47)
-
-
-def replace_manifest(manifest: Manifest, **values: str) -> Manifest:
-    return Manifest(**{name: getattr(manifest, name) for name in manifest.__struct_fields__} | values)
