@@ -22,7 +22,7 @@ ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 MAGIC_BYTES = 4
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 BLOCK_BYTES = 256 * 1024
-# Prices come out at 5 to 30 times their size; and what is little may be anything.
+# Lines of prices come out at 5 to 35 times their size, at most; and what is little may be anything.
 EXPANSION_MAX = 200
 EXPANDED_BYTES_FREE = 64 * 1024 * 1024
 
@@ -86,16 +86,17 @@ def compression_of(head: bytes) -> str | None:
     return "zstd" if head.startswith(ZSTD) or skippable else None
 
 
-def expanded_bytes_max(stored_size: int) -> int:
+def expanded_bytes_max(stored_size: int, times_max: int = EXPANSION_MAX) -> int:
     """How much may be in a file that is stored in so many bytes."""
-    return max(EXPANDED_BYTES_FREE, EXPANSION_MAX * stored_size)
+    return max(EXPANDED_BYTES_FREE, times_max * stored_size)
 
 
-def too_expansive(what: str, stored_size: int) -> str:
+def too_expansive(what: str, stored_size: int, times_max: int = EXPANSION_MAX) -> str:
     """Why a file is not read any further whose content is larger."""
+    bytes_max = expanded_bytes_max(stored_size, times_max)
     return (
-        f"the {what} of {stored_size:,} bytes expands to more than {expanded_bytes_max(stored_size):,};"
-        f" expected {EXPANSION_MAX} times its size at most"
+        f"the {what} of {stored_size:,} bytes expands to more than {bytes_max:,};"
+        f" expected {times_max:,} times its size at most"
     )
 
 

@@ -1,7 +1,8 @@
 """Parquet: read by a process of its own (`parquet_process`), which sends the rows as columns of strings.
 
 Over one damaged file in a thousand, Polars ends the process that it runs in: a size that is wrong by a bit is
-asked for as memory (`test_a_damaged_file_is_a_fault_however_it_is_damaged`). Here that ends nobody's load.
+asked for as memory (`test_a_damaged_file_is_a_fault_however_it_is_damaged`). And a page of gigabytes is read
+whole, which takes a file of some KB. Here that ends nobody's load.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ import polars as pl
 from loader.chunks import ReadRow
 from loader.errors import FileRejected, LoaderError, RowError
 
+# What the process may ask for. A file of row groups of five million rows takes 140 MB.
+MEMORY_MAX = 512 * 1024 * 1024
+TOO_MUCH = f"damaged, or takes more than {MEMORY_MAX // 1024**2} MB of memory to read"
 PROGRAM = "loader.formats.parquet_process"
 # What the process sends: a kind of message, how many rows the file has, how many bytes follow.
 MESSAGE = Struct(">cQQ")
@@ -103,7 +107,7 @@ def read_message(stream: IO[bytes]) -> tuple[bytes, int, bytes] | None:
 
 def ended_early(exit_code: int, name: str, line: int) -> LoaderError:
     if exit_code in CRASHES:
-        return FileRejected(RowError(name, line, None, None, "the Parquet file is damaged"))
+        return FileRejected(RowError(name, line, None, None, f"the Parquet file is {TOO_MUCH}"))
     return LoaderError(f"{name}: the process that reads Parquet ended with {exit_code}; load the file again")
 
 

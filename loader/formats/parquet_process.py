@@ -6,8 +6,10 @@ the end.
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from io import BytesIO
 
@@ -17,11 +19,13 @@ from loader.chunks import CHUNK_BYTES_MAX, COLUMNS
 from loader.formats.compression import expanded_bytes_max, too_expansive
 from loader.formats.delimited import header_faults
 from loader.formats.lines import LINE_BYTES_MAX
-from loader.formats.parquet import END, FAULT, MESSAGE, ROWS
+from loader.formats.parquet import END, FAULT, MEMORY_MAX, MESSAGE, ROWS, TOO_MUCH
 
 REASON_CHARS_MAX = 200
 # What a row of CSV has besides its values. Rows of nothing count too.
 ROW_BYTES_MIN = len(COLUMNS)
+# How many times as much CSV it may be. Sorted columns make 400, where a price stays the same for years.
+EXPANSION_MAX = 2_000
 # Polars cannot spell days however far away.
 DAY_SPELLED_MIN, DAY_SPELLED_MAX = date(1, 1, 1), date(9999, 12, 31)
 
@@ -32,6 +36,8 @@ class Fault(Exception):
 
 def main() -> None:
     row_count, rows_max, stored_size = 0, int(sys.argv[1]), int(sys.argv[2])
+    with suppress(ValueError, OSError):  # a lower limit is in force already
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX, MEMORY_MAX))
     try:
         with open(0, "rb", closefd=False) as file:
             scan = pl.scan_parquet(file)
@@ -42,6 +48,8 @@ def main() -> None:
                 rows.write_ipc(content)
                 send(ROWS, row_count, content.getvalue())
         send(END, row_count, b"")
+    except MemoryError:
+        send(FAULT, row_count, f"the Parquet file is {TOO_MUCH}".encode())
     except Fault as fault:
         send(FAULT, row_count, str(fault).encode())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
@@ -93,7 +101,7 @@ def day_as_text(name: str) -> pl.Expr:
 def parts_of(text: pl.LazyFrame, row_count: int, rows_max: int, stored_size: int) -> Iterator[pl.DataFrame]:
     """All rows, `rows_max` at a time, and fewer where they would have more than CHUNK_BYTES_MAX; up to where
     they have far more bytes than what they are stored in."""
-    bytes_left = expanded_bytes_max(stored_size) - row_count * ROW_BYTES_MIN
+    bytes_left = expanded_bytes_max(stored_size, EXPANSION_MAX) - row_count * ROW_BYTES_MIN
     refuse_expansion(bytes_left, stored_size)
     for begin in range(0, row_count, rows_max):
         rows = text.slice(begin, rows_max).collect()
@@ -107,7 +115,7 @@ def parts_of(text: pl.LazyFrame, row_count: int, rows_max: int, stored_size: int
 
 def refuse_expansion(bytes_left: int, stored_size: int) -> None:
     if bytes_left < 0:
-        raise Fault(too_expansive("Parquet file", stored_size))
+        raise Fault(too_expansive("Parquet file", stored_size, EXPANSION_MAX))
 
 
 def parts_by_bytes(rows: pl.DataFrame, sizes: pl.Series) -> Iterator[pl.DataFrame]:
