@@ -3,8 +3,13 @@
 Read from left to right: `inputs` has the bytes, `formats` and `dump` the rows, `sources` cuts them into
 chunks → `check` judges and types a chunk as columns → `totals` adds it up → `ledger` opens the batch and
 writes each chunk in one transaction → `publish` makes the batch count. `load` runs the chain and `progress`
-tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back. `work` does what nobody waits for:
-`compact` folds what counts, `discard` throws away what counts no more.
+tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back.
+
+What came over HTTP takes the same way, in steps that any worker may do: `accepted` finds it in the bucket →
+`plan` writes down its chunks, as `cut` cuts its `content` → `schedule` picks one that is `planned`, has it
+checked and written, and the last one published. `work` does that for each message that is `taken` from the
+queue. Beside it `tidy` does what nobody waits for: `compact` folds what counts, `discard` throws away what
+counts no more.
 """
 
 import os

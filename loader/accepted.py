@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 
+from database.queries import query
 from loader.chunks import CHUNK_ROWS
 from loader.ledger import Batch, Order, find_batch, found_again, open_batch
 from loader.publish import give_up
@@ -91,7 +92,7 @@ def open_accepted(connection: psycopg.Connection, manifest: Manifest) -> Batch:
     the one that was accepted fails, and its own id tells why.
     """
     order = order_of(manifest)
-    batch = find_batch(connection, order.key) or open_batch(connection, order)
+    batch = find_batch(connection, order.key) or open_with_plan(connection, order)
     conflict = conflict_of(batch, order)
     if conflict is None:
         return batch
@@ -99,6 +100,14 @@ def open_accepted(connection: psycopg.Connection, manifest: Manifest) -> Batch:
         log.warning("key accepted again", reason=conflict)
         return batch
     return open_conflict(connection, order, f"{conflict}; send it under another key")
+
+
+def open_with_plan(connection: psycopg.Connection, order: Order) -> Batch:
+    """Both or none: of what is accepted, opened and never planned, nobody would know any more."""
+    with connection.transaction():
+        batch = open_batch(connection, order)
+        connection.execute(query("loader", "open_plan"), {"batch_no": batch.batch_no})
+    return batch
 
 
 def order_of(manifest: Manifest) -> Order:

@@ -48,9 +48,9 @@ class Unplannable(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """A row of `plans`."""
+    """A row of `plans`; `content` is None until somebody has looked at it."""
 
-    content: Content
+    content: Content | None
     attempts: int
     complete: bool
     chunk_count: int
@@ -135,8 +135,8 @@ class Planning:
         if progress is not None and progress.complete:
             return
         try:
-            progress = self.begin(progress.content if progress else self.look())
-            chunk_count = self.plan_chunks(progress)
+            content = (progress.content if progress else None) or self.look()
+            chunk_count = self.plan_chunks(self.begin(content), content)
         except (Stopped, StorageUnavailable):
             self.execute("take_back_plan")
             raise
@@ -171,12 +171,15 @@ class Planning:
             raise Unplannable(f"{ATTEMPTS_MAX} tries to cut its content into chunks were cut short")
         return progress
 
-    def plan_chunks(self, progress: Progress) -> int:
+    def plan_chunks(self, progress: Progress, known: Content) -> int:
         """Returns how many the batch has."""
-        chunk_count = progress.chunk_count if reads_on(progress) else 0
+        # Only lines that are prices and nothing else can be read from where they were cut last.
+        reads_on = progress.next_byte > 0 and not known.sections
+        chunk_count = progress.chunk_count if reads_on else 0
+        begin = (progress.next_byte, progress.next_line) if reads_on else None
         try:
-            with self.cutting(progress) as (content, cuts):
-                if content != progress.content:
+            with self.cutting(known, begin) as (content, cuts):
+                if content != known:
                     self.execute("set_plan_content", content=encode_content(content))
                 for cut in cuts:
                     if self.stop():
@@ -187,15 +190,17 @@ class Planning:
         except FileRejected as rejected:
             self.put_fault(chunk_count, FaultChunk(rejected.error))
             chunk_count += 1
-        self.execute("complete_plan", chunk_count=chunk_count, bytes_read=progress.content.size)
+        self.execute("complete_plan", chunk_count=chunk_count, bytes_read=known.size)
         return chunk_count
 
-    def cutting(self, progress: Progress) -> AbstractContextManager[tuple[Content, Cuts]]:
-        known, rows_max = progress.content, self.batch.chunk_rows
+    def cutting(
+        self, known: Content, begin: tuple[int, int] | None
+    ) -> AbstractContextManager[tuple[Content, Cuts]]:
+        """From a byte and its line on, or from the start, also where the first chunks are planned already."""
         file = StoredContent(self.bucket, known.key, known.etag, known.size, known.source)
-        if reads_on(progress):
-            return cutting_on(file, known, rows_max, byte=progress.next_byte, line=progress.next_line)
-        return cutting(file, known, rows_max)
+        if begin is None:
+            return cutting(file, known, self.batch.chunk_rows)
+        return cutting_on(file, known, self.batch.chunk_rows, byte=begin[0], line=begin[1])
 
     def plan_chunk(self, chunk_no: int, cut: Cut) -> None:
         begin, end, object_key = cut.begin_byte, cut.end_byte, None
@@ -235,9 +240,4 @@ class Planning:
 
 
 def progress_of(row: tuple | None) -> Progress | None:
-    return None if row is None else Progress(decode_content(row[0]), *row[1:])
-
-
-def reads_on(progress: Progress) -> bool:
-    """Whether the content can be read from where it was cut last: lines that are prices and nothing else."""
-    return progress.next_byte > 0 and not progress.content.sections
+    return None if row is None else Progress(decode_content(row[0]) if row[0] else None, *row[1:])

@@ -6,5 +6,5 @@ WITH held AS (
 
 INSERT INTO plans (batch_no, content, attempts)
 SELECT held.batch_no, %(content)s::jsonb, 1 FROM held
-ON CONFLICT (batch_no) DO UPDATE SET attempts = plans.attempts + 1
+ON CONFLICT (batch_no) DO UPDATE SET content = excluded.content, attempts = plans.attempts + 1
 RETURNING content, attempts, complete, chunk_count, next_byte, next_line;

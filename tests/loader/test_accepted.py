@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from loader.accepted import accepted_batch, find_accepted
+from loader.accepted import accepted_batch, find_accepted, open_accepted
 from loader.chunks import COLUMNS
 from storage.bucket import Bucket
 from storage.layout import batch_id_of, content_key, manifest_key, upload_key
@@ -94,6 +94,18 @@ def test_a_file_put_there_by_hand_is_a_batch_by_itself(
     assert planned.id == manifest.batch
     assert do_all(connection, ports, bucket, planned) == "published"
     assert_answers_are_what_was_published(ports, ROWS)
+
+
+def test_what_is_opened_and_never_looked_at_is_known_to_be_unplanned(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    opened = open_accepted(connection, manifest)
+    assert ports.rows("SELECT batch_no, complete, attempts FROM plans") == [(opened.batch_no, False, 0)]
+    assert open_accepted(connection, manifest) == opened
+    assert ports.rows("SELECT chunks_planned, share FROM batch_status") == [(0, 0)]
+    assert plan(connection, bucket, manifest) == opened
+    assert do_all(connection, ports, bucket, opened) == "published"
 
 
 def test_a_seed_fills_an_empty_database(as_loader: Database, bucket: Bucket) -> None:
