@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import sys
@@ -27,6 +28,10 @@ READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
 TOKEN_BYTES = 32
 READ_AGAIN_S = 60.0
+# While nothing was ever read; whoever asks in between is told what went wrong, and waits for nobody.
+TRY_AGAIN_S = 1.0
+# A request waits for the first reading.
+SECRET_TIMEOUTS_S = {"connect_timeout": 2, "read_timeout": 3}
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 ARN = "arn:"
@@ -52,16 +57,20 @@ class Tokens:
     """
 
     setting: str = field(repr=False)
-    _known: list[Token] = field(init=False, default_factory=list, repr=False)
-    _read_at: float = field(init=False, default=-READ_AGAIN_S)
+    read_again_s: float = READ_AGAIN_S
+    try_again_s: float = TRY_AGAIN_S
+    _known: list[Token] | None = field(init=False, default=None, repr=False)
+    _fault: str = field(init=False, default="")
+    _due_at: float = field(init=False, default=0.0)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         if not is_elsewhere(self.setting):
             self._known = parse_tokens(self.setting)
+            self._due_at = math.inf
 
     def find(self, token: str) -> Token | None:
-        """Whose it is; takes as long whichever it is, and for none."""
+        """Whose it is; takes as long whichever it is, and for none. Raises TokensUnavailable."""
         digest = digest_of(token)
         found = None
         for known in self.known():
@@ -70,22 +79,29 @@ class Tokens:
         return found
 
     def named(self, name: str) -> Token | None:
+        """Raises TokensUnavailable."""
         return next((token for token in self.known() if token.name == name), None)
 
     def known(self) -> list[Token]:
         """All of them, read again where that is due. Raises TokensUnavailable where none was ever read."""
-        if not is_elsewhere(self.setting):
-            return self._known
-        with self._lock:
-            if time.monotonic() - self._read_at >= READ_AGAIN_S:
-                try:
-                    self._known = parse_tokens(read_elsewhere(self.setting))
-                except AccessError as error:
-                    if not self._known:
-                        raise
-                    log.warning("tokens could not be read again", reason=str(error))
-                self._read_at = time.monotonic()
-            return self._known
+        # Whoever comes while somebody reads again goes by what was read last, and waits only for the first.
+        if time.monotonic() >= self._due_at and self._lock.acquire(blocking=self._known is None):
+            try:
+                if time.monotonic() >= self._due_at:
+                    self._read()
+            finally:
+                self._lock.release()
+        if self._known is None:
+            raise TokensUnavailable(self._fault)
+        return self._known
+
+    def _read(self) -> None:
+        try:
+            self._known = parse_tokens(read_elsewhere(self.setting))
+        except AccessError as error:
+            self._fault = str(error)
+            log.warning("tokens could not be read", reason=self._fault)
+        self._due_at = time.monotonic() + (self.try_again_s if self._known is None else self.read_again_s)
 
 
 def is_elsewhere(setting: str) -> bool:
@@ -99,17 +115,25 @@ def read_elsewhere(setting: str) -> str:
             return Path(setting).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise TokensUnavailable(f"{setting} cannot be read: {error}") from error
-    import boto3  # noqa: PLC0415  # 0.3 s and 30 MB that only a secret needs
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # likewise
+    # 0.3 s and 30 MB that only a secret needs
+    import boto3.session  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
+    config = Config(**SECRET_TIMEOUTS_S, retries={"mode": "standard", "total_max_attempts": 2})
     try:
-        return boto3.client("secretsmanager").get_secret_value(SecretId=setting)["SecretString"]
+        # A session of its own: making clients of boto3's shared one is not for threads.
+        client = boto3.session.Session().client("secretsmanager", config=config)
+        held = client.get_secret_value(SecretId=setting)
     except (BotoCoreError, ClientError) as error:
         # What a secret answers that nobody has put a value into yet, as the one of a new stack.
         if isinstance(error, ClientError) and error.response["Error"]["Code"] == NO_VALUE:
             log.warning("the secret of the tokens has no value: nobody is known", secret=setting)
             return ""
         raise TokensUnavailable(f"the secret {setting} cannot be read: {error}") from error
+    if "SecretString" not in held:
+        raise TokensUnavailable(f"the secret {setting} holds bytes; text is expected")
+    return held["SecretString"]
 
 
 def parse_tokens(text: str) -> list[Token]:
@@ -122,6 +146,8 @@ def parse_tokens(text: str) -> list[Token]:
             faults.append(f"entry {number} is not name:scopes:sha256, scopes being of {', '.join(SCOPES)}")
         elif any(name == earlier.name for earlier in tokens):
             faults.append(f"entry {number} has the name of an earlier one, {name!r}")
+        elif any(bytes.fromhex(digest) == earlier.digest for earlier in tokens):
+            faults.append(f"entry {number}, {name!r}, has the token of an earlier one")
         else:
             tokens.append(Token(name, frozenset(scopes.split(",")), bytes.fromhex(digest)))
     if faults:

@@ -1,0 +1,183 @@
+"""Tokens: known by their hashes, read again without a restart, and never told to anybody."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from access import tokens as module
+from access.errors import TokensMisconfigured, TokensUnavailable
+from access.tokens import READ, WRITE, Tokens, entry_of
+from tests.batch_storage import BatchStorage
+
+ALICE, BOB = "alices-own-token", "bobs-own-token"
+ENTRIES = f"{entry_of('alice', [READ, WRITE], ALICE)}\n  {entry_of('bob', [READ], BOB)} "
+
+
+def test_a_token_is_found_by_what_its_bearer_sends_and_has_its_scopes() -> None:
+    tokens = Tokens(ENTRIES)
+    alice, bob = tokens.find(ALICE), tokens.find(BOB)
+    assert alice is not None
+    assert (alice.name, alice.scopes) == ("alice", {READ, WRITE})
+    assert bob is not None
+    assert (bob.name, bob.scopes) == ("bob", {READ})
+    assert tokens.named("bob") == bob
+    assert tokens.named("carol") is None
+
+
+@pytest.mark.parametrize("sent", ["", "alice", ALICE[:-1], ALICE + " ", ALICE.upper(), "\ud800", "\0"])
+def test_what_is_not_quite_a_token_is_none(sent: str) -> None:
+    assert Tokens(ENTRIES).find(sent) is None
+
+
+def test_without_a_setting_there_is_no_token() -> None:
+    assert Tokens("").known() == []
+    assert Tokens("").find("") is None
+
+
+def test_every_entry_that_is_wrong_is_named_by_its_place_and_none_by_its_content() -> None:
+    digest = "0" * 64
+    wrong = f"{ALICE} a:read:{digest} a:read:{'1' * 64} b::{digest} c:admin:{digest} d:read:{digest} e:read:F"
+    with pytest.raises(TokensMisconfigured) as refused:
+        Tokens(wrong)
+    kind = "is not name:scopes:sha256, scopes being of read, write"
+    assert str(refused.value) == (
+        f"RATES_API_TOKENS: entry 1 {kind}; entry 3 has the name of an earlier one, 'a'; entry 4 {kind};"
+        f" entry 5 {kind}; entry 6, 'd', has the token of an earlier one; entry 7 {kind}"
+    )
+
+
+def test_neither_tokens_nor_hashes_are_shown_by_what_knows_them() -> None:
+    tokens = Tokens(ENTRIES)
+    shown = f"{tokens!r} {tokens.known()!r}"
+    assert "alice'" in shown
+    for secret in (ALICE, entry_of("x", [READ], ALICE)[-64:], repr(tokens.known()[0].digest)):
+        assert secret not in shown
+
+
+# --- held elsewhere ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text(ENTRIES)
+    return path
+
+
+def test_a_file_is_read_again_so_that_a_token_comes_and_goes_without_a_restart(file: Path) -> None:
+    tokens = Tokens(str(file), read_again_s=0)
+    assert tokens.find(ALICE) is not None
+    file.write_text(entry_of("carol", [WRITE], "carols"))
+    assert tokens.find(ALICE) is None
+    assert tokens.find("carols") is not None
+    file.write_text("")
+    assert tokens.find("carols") is None
+
+
+def test_it_is_not_read_again_before_its_time(file: Path) -> None:
+    tokens = Tokens(str(file))
+    assert tokens.find(ALICE) is not None
+    file.write_text("")
+    assert tokens.find(ALICE) is not None
+
+
+@pytest.mark.parametrize("content", [None, "no entry", "alice:read:1234"])
+def test_while_it_cannot_be_read_again_those_that_were_read_last_stay_good(
+    file: Path, content: str | None
+) -> None:
+    tokens = Tokens(str(file), read_again_s=0)
+    assert tokens.find(ALICE) is not None
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    assert tokens.find(ALICE) is not None
+
+
+def test_where_none_was_ever_read_it_says_so_and_goes_on_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    tokens = Tokens(str(file), try_again_s=0)
+    with pytest.raises(TokensUnavailable, match="tokens cannot be read: .*No such file"):
+        tokens.find(ALICE)
+    file.write_text(ENTRIES)
+    assert tokens.find(ALICE) is not None
+
+
+def test_a_file_that_is_empty_has_been_read(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("")
+    tokens = Tokens(str(file), read_again_s=0)
+    assert tokens.find(ALICE) is None
+    file.unlink()
+    assert tokens.find(ALICE) is None
+
+
+def test_only_one_thread_waits_while_it_is_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens(str(file), read_again_s=0)
+    assert tokens.known()
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(_setting: str) -> str:
+        reading.set()
+        assert go_on.wait(10)
+        return ""
+
+    monkeypatch.setattr(module, "read_elsewhere", slow)
+    slow_one = threading.Thread(target=tokens.known)
+    slow_one.start()
+    assert reading.wait(10)
+    began = time.monotonic()
+    assert tokens.find(ALICE) is not None
+    assert time.monotonic() - began < 1
+    go_on.set()
+    slow_one.join()
+    assert tokens.find(ALICE) is None
+
+
+def test_a_secret_of_secrets_manager_holds_them_too(storage: BatchStorage) -> None:
+    client = boto3.client("secretsmanager")
+    text = client.create_secret(Name=f"{storage.name}-text", SecretString=ENTRIES)["ARN"]
+    binary = client.create_secret(Name=f"{storage.name}-bytes", SecretBinary=b"x")["ARN"]
+
+    assert Tokens(text).find(ALICE) is not None
+    with pytest.raises(TokensUnavailable, match="holds bytes; text is expected"):
+        Tokens(binary).known()
+    with pytest.raises(TokensUnavailable, match="cannot be read: .*ResourceNotFoundException"):
+        Tokens(text.replace("text", "none")).known()
+
+
+# --- a new one ---------------------------------------------------------------------------------------------
+
+
+def made(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "access.tokens", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scopes"), [(["alice"], {READ, WRITE}), (["alice", "read"], {READ})], ids=["both", "read"]
+)
+def test_a_new_token_is_shown_once_with_the_entry_that_knows_it(
+    arguments: list[str], scopes: set[str]
+) -> None:
+    first, second = made(*arguments).stdout.splitlines()
+    token, entry = first.split(": ")[1], second.split(": ", 1)[1]
+    assert len(token) == 43
+    found = Tokens(entry).find(token)
+    assert found is not None
+    assert (found.name, found.scopes) == ("alice", scopes)
+    assert made(*arguments).stdout.splitlines()[0] != first
+
+
+@pytest.mark.parametrize("arguments", [[], ["a b"], ["alice", "admin"], ["alice", ""], ["alice", "read", "x"]])
+def test_a_new_token_of_no_name_or_of_scopes_that_are_none_is_refused(arguments: list[str]) -> None:
+    result = made(*arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("usage: python -m access.tokens NAME [SCOPES]")
