@@ -1,4 +1,4 @@
-"""Objects in the bucket: small ones read and written whole, large ones in ranges and parts."""
+"""Objects in the bucket: small ones read and written whole, large ones read in ranges and put by `parts`."""
 
 from __future__ import annotations
 
@@ -76,9 +76,17 @@ class Bucket:
         except ObjectChanged as error:
             raise ObjectExists(str(error)) from error
 
-    def put(self, key: str, content: bytes) -> None:
+    def put(self, key: str, content: bytes | bytearray) -> None:
         with self._errors(key):
             client("s3").put_object(Bucket=self.name, Key=key, Body=content)
+
+    def put_address(self, key: str, expires_s: int, size: int | None = None) -> str:
+        """Where anybody may put this object, for so long; it then has to have `size` bytes, where given."""
+        what: dict[str, Any] = {"Bucket": self.name, "Key": key}
+        if size is not None:
+            what["ContentLength"] = size
+        with self._errors(key):
+            return client("s3").generate_presigned_url("put_object", Params=what, ExpiresIn=expires_s)
 
     def delete(self, *keys: str) -> None:
         """No matter whether they are there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
@@ -18,12 +20,14 @@ from storage.errors import (
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
 SERVER_ERROR = 500
+LOCK = threading.Lock()
 # What passes by itself, whatever its status.
 TRY_AGAIN = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException", "RequestThrottled"}
 KINDS: dict[str, type[StorageError]] = {
     "NoSuchKey": ObjectMissing,
     "NoSuchVersion": ObjectMissing,
     "404": ObjectMissing,
+    "NoSuchUpload": ObjectMissing,
     "PreconditionFailed": ObjectChanged,
     "ConditionalRequestConflict": ObjectExists,
 }
@@ -31,18 +35,26 @@ KINDS: dict[str, type[StorageError]] = {
 
 @cache
 def client(service: str) -> Any:
-    """The `s3` or `sqs` of this process; threads may share it."""
+    """The `s3` or `sqs` of this process; threads may share it, and make it at once."""
     import boto3  # noqa: PLC0415  # 0.3 s and 30 MB that only storage needs
     from botocore.config import Config  # noqa: PLC0415  # likewise
 
+    # An address that is signed by default may be signed as KMS refuses, and name a host that redirects, which
+    # no signature survives. An emulation has no host a bucket.
+    elsewhere = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
     config = Config(
         retries={"mode": "standard"},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=32,
-        s3={"addressing_style": "auto"},
+        signature_version="s3v4" if service == "s3" else None,
+        s3={
+            "addressing_style": "path" if elsewhere else "virtual",
+            "us_east_1_regional_endpoint": "regional",
+        },
     )
-    return boto3.client(service, config=config)
+    with LOCK:
+        return boto3.client(service, config=config)
 
 
 @contextmanager

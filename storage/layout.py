@@ -1,8 +1,10 @@
 """Where in the bucket what lies. The bucket tells the queue of all that is put below `batches/`.
 
 batches/ID/manifest.json   what was accepted (`manifest`); with it the batch is
-batches/ID/content-…       its content, as the API put it there, once a request
+batches/ID/content-…       its content, as the API put it there, once a request; below some other id where
+                           that of the batch follows from content that was not all there yet
 batches/ID/upload          its content, as the sender put it there, at a presigned address
+batches/ID/parts.json      how the sender puts it there in parts, while they do
 batches/…                  anything else is a batch by itself: a seed, a file put there by hand
 chunks/ID/N                a chunk cut out of what cannot be read from the middle; gone with the batch
 """
@@ -15,6 +17,7 @@ BATCHES = "batches/"
 CHUNKS = "chunks/"
 MANIFEST = "manifest.json"
 UPLOAD = "upload"
+PARTS = "parts.json"
 # A batch's id follows from its key, so that whoever accepts it needs nobody to know it again.
 KEYS = UUID("6f1b0d5e-3c57-4a3e-9a53-5d1f0c2f7a41")
 
@@ -30,6 +33,10 @@ def manifest_key(batch: UUID) -> str:
 
 def upload_key(batch: UUID) -> str:
     return f"{BATCHES}{batch}/{UPLOAD}"
+
+
+def parts_key(batch: UUID) -> str:
+    return f"{BATCHES}{batch}/{PARTS}"
 
 
 def content_key(batch: UUID, request: str) -> str:
