@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import falcon
 
+from access.tokens import Tokens
+from api.batch import Batch
+from api.batch_errors import BatchErrors, BatchErrorsFile
+from api.batches import Batches
+from api.bearers import Bearers
 from api.errors import add_error_handlers
 from api.health import Live, Ready
+from api.known import KnownBatches
+from api.ledger import Ledger
 from api.rates import Rates
+from api.requests import RequestIds
 from api.settings import Settings
 from api.store import Store
+from api.threads import Threads
+from api.uploads import FinishedUpload, Uploads
+from storage.bucket import Bucket
+from storage.work_queue import WorkQueue
 
 
 def create_app(store: Store, settings: Settings) -> falcon.App:
     """The WSGI app, every route of it."""
-    app = falcon.App(media_type=falcon.MEDIA_JSON)
+    app = falcon.App(media_type=falcon.MEDIA_JSON, middleware=[RequestIds()])
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
     app.req_options.strip_url_path_trailing_slash = True
@@ -21,4 +33,13 @@ def create_app(store: Store, settings: Settings) -> falcon.App:
     app.add_route("/rates", Rates(store, settings.days_max))
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(store, ask_database=not settings.database_pauses))
+    known = KnownBatches(Ledger(store), Bucket(settings.storage.bucket))
+    bearers, threads = Bearers(Tokens(settings.api_tokens)), Threads(settings.threads)
+    queue = WorkQueue(settings.storage.queue_url)
+    app.add_route("/batches", Batches(known, bearers, threads, settings.upload_bytes_max))
+    app.add_route("/batches/uploads", Uploads(known, bearers))
+    app.add_route("/batches/{batch}", Batch(known, queue, bearers, threads))
+    app.add_route("/batches/{batch}/errors", BatchErrors(known))
+    app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known))
+    app.add_route("/batches/{batch}/upload", FinishedUpload(known, bearers))
     return app

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import falcon
 import msgspec
 
+from access.errors import TokensUnavailable
 from database.errors import DatabaseUnavailable, SchemaMissing
+from storage.errors import StorageUnavailable
+from telemetry.log import get_logger
 
 RETRY_AFTER_S = 1
 DESCRIPTIONS = {
     "not_found": "Nothing is served at this address.",
     "method_not_allowed": "This address does not take this method; the Allow header names those it takes.",
 }
-log = logging.getLogger("rates.api")
+# What may be there again in a moment, and what is said of it. Why it is away is for the log, not for clients.
+AWAY: dict[type[Exception], str] = {
+    DatabaseUnavailable: "The database cannot be reached at the moment; try again.",
+    SchemaMissing: "The database cannot be reached at the moment; try again.",
+    StorageUnavailable: "The storage of batches cannot be reached at the moment; try again.",
+    TokensUnavailable: "Tokens cannot be checked at the moment; try again.",
+}
+log = get_logger("rates.api")
 
 
 class BadParameter(falcon.HTTPBadRequest):
@@ -27,10 +38,33 @@ class BadParameter(falcon.HTTPBadRequest):
         self.error_code = code
 
 
+class Refusal(falcon.HTTPError):
+    """Any other fault of the client's; titled by its status."""
+
+    def __init__(
+        self, status: int, code: str, description: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        title = HTTPStatus(status).phrase.capitalize()
+        super().__init__(status, title=title, description=description, headers=dict(headers or {}))
+        self.error_code = code
+
+
+class Busy(falcon.HTTPServiceUnavailable):
+    """503: as many requests that last are being served as may be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            title="Service unavailable",
+            description="Too many bodies are being read at the moment; try again.",
+            retry_after=RETRY_AFTER_S,
+        )
+        self.error_code = "busy"
+
+
 def add_error_handlers(app: falcon.App) -> None:
     app.set_error_serializer(serialize)
-    app.add_error_handler(DatabaseUnavailable, database_unavailable)
-    app.add_error_handler(SchemaMissing, database_unavailable)
+    for away in AWAY:
+        app.add_error_handler(away, unavailable)
     app.add_error_handler(Exception, unexpected)
 
 
@@ -58,24 +92,28 @@ def refusal(status: int, reason: str, message: str) -> bytes:
     return "\r\n".join([*headers, "", body]).encode("ascii")
 
 
-def database_unavailable(
+def unavailable(
     request: falcon.Request, _response: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
-    """503: the same request may succeed in a moment. What went wrong is for the log, not for the client."""
-    log.warning("%s %s: %s", request.method, request.path, error)
-    unavailable = falcon.HTTPServiceUnavailable(
-        title="Service unavailable",
-        description="The database cannot be reached at the moment; try again.",
-        retry_after=RETRY_AFTER_S,
+    """503: the same request may succeed in a moment."""
+    log.warning("something was away", **asked(request), reason=str(error))
+    description = next(text for kind, text in AWAY.items() if isinstance(error, kind))
+    away = falcon.HTTPServiceUnavailable(
+        title="Service unavailable", description=description, retry_after=RETRY_AFTER_S
     )
-    raise unavailable from error
+    raise away from error
+
+
+def asked(request: falcon.Request) -> dict[str, Any]:
+    """What was asked for, as the route has it: in an address, a token may stand by mistake."""
+    return {"method": request.method, "route": request.uri_template}
 
 
 def unexpected(
     request: falcon.Request, _response: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
     """500: a fault of ours, in the log with its trace, and nothing of it in the answer."""
-    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    log.error("a request failed", **asked(request), exc_info=error)
     raise falcon.HTTPInternalServerError(
         title="Internal server error", description="The server failed to answer; it has been logged."
     ) from error

@@ -10,14 +10,13 @@ import falcon
 import msgspec
 
 from api.errors import BadParameter
+from api.parameters import NOT_UTF8, given_parameters
 from api.store import DayTotal, Store
 
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
 PARAMETERS = ("date_from", "date_to", "orig_code", "dest_code")
 CODE_CHARS_MAX = 100
-# What Falcon makes of bytes that are not UTF-8.
-NOT_UTF8 = "\ufffd"
 # The original takes a month or day of one digit too.
 DAY = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
 
@@ -75,15 +74,7 @@ def rate_of(day: date, total: DayTotal | None) -> Rate:
 
 def read_question(request: falcon.Request, days_max: int) -> Question:
     """Raises BadParameter for the first parameter that is missing, unknown, repeated or malformed."""
-    given: dict[str, str] = {}
-    for name, value in request.params.items():
-        if name not in PARAMETERS:
-            reason = f"There is no parameter {name!r}; allowed are {', '.join(PARAMETERS)}."
-            raise BadParameter(reason, code="unknown_parameter")
-        if isinstance(value, list):
-            reason = f"{name} is given {len(value)} times; give it once."
-            raise BadParameter(reason, code="repeated_parameter")
-        given[name] = value
+    given = given_parameters(request, PARAMETERS)
     missing = [name for name in PARAMETERS if not given.get(name)]
     if missing:
         raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")

@@ -5,17 +5,19 @@ idle (60 s): whoever closes first must be the balancer, or it sends a request in
 """
 
 import os
-import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import gunicorn.util
 
-from api.errors import refusal
+from api.connections import linger, prepare, write_refusal
+from api.server_log import ServerLog
 from api.settings import Settings, read_settings
 from api.worker import Worker
 from database.connect import connection_parameters
 from database.errors import ConfigurationError, DatabaseError
+from storage.clients import client
 
 
 def checked_settings() -> Settings:
@@ -37,6 +39,7 @@ def checked_settings() -> Settings:
 settings = checked_settings()
 bind = f":{settings.port}"
 worker_class = Worker
+logger_class = ServerLog
 Worker.drain_s = settings.drain_s
 workers = settings.workers
 threads = settings.threads
@@ -50,13 +53,11 @@ control_socket_disable = True
 
 
 def pre_request(_worker: Any, request: Any) -> None:
-    """Promises no connection to the next request while this one's body may stay unread.
+    prepare(request)
 
-    gunicorn reads past 64 KiB of such a body at most; then it closes, and has already said that it would not
-    (`test_a_connection_with_an_unread_body_is_not_promised_to_the_next_request`).
-    """
-    if any(name in ("CONTENT-LENGTH", "TRANSFER-ENCODING") for name, _ in request.headers):
-        request.force_close()
+
+def post_request(_worker: Any, request: Any, _environ: Any, response: Any) -> None:
+    linger(request, response)
 
 
 def post_worker_init(_worker: Any) -> None:
@@ -64,6 +65,8 @@ def post_worker_init(_worker: Any) -> None:
     from api.wsgi import pool  # noqa: PLC0415  # not in the process that only watches the workers
 
     pool.open()
+    with suppress(Exception):  # whatever it is, the first request is told
+        client("s3")  # takes a third of a second
     # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
     # (`test_what_gunicorn_itself_refuses_is_json_too`).
     gunicorn.util.write_error = write_refusal  # ty: ignore[invalid-assignment]
@@ -73,7 +76,3 @@ def worker_exit(_server: Any, _worker: Any) -> None:
     from api.wsgi import pool  # noqa: PLC0415
 
     pool.close()
-
-
-def write_refusal(connection: socket.socket, status: int, reason: str, message: str) -> None:
-    gunicorn.util.write_nonblock(connection, refusal(status, reason, message))

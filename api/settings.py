@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from access.errors import TokensMisconfigured
+from access.tokens import Tokens
 from database.errors import ConfigurationError
+from storage.errors import StorageMisconfigured
+from storage.settings import StorageSettings, read_storage_settings
+
+# S3 takes 10,000 parts, which `intake` makes of 8 MiB.
+UPLOAD_BYTES_MAX = 64 * 2**30
 
 
 @dataclass(frozen=True)
 class Settings:
     """PORT, WEB_CONCURRENCY (processes), API_THREADS (threads each), API_DRAIN_S (how long to go on serving
     after SIGTERM), RATES_DAYS_MAX (days a request may ask for), RATES_DB_PAUSES (1 where the database pauses
-    while nobody asks)."""
+    while nobody asks), RATES_UPLOAD_BYTES_MAX (of a body), RATES_API_TOKENS (`access.tokens`; without any,
+    nobody may write), BATCH_BUCKET and BATCH_QUEUE_URL (`storage.settings`)."""
 
     port: int
     workers: int
@@ -20,6 +28,9 @@ class Settings:
     drain_s: int
     days_max: int
     database_pauses: bool
+    upload_bytes_max: int
+    api_tokens: str = field(repr=False)
+    storage: StorageSettings
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -33,6 +44,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         faults.append(f"{name} is {text!r}: a number from {low} to {high} is allowed")
         return default
 
+    storage = StorageSettings("", "")
+    try:
+        storage = read_storage_settings(environ)
+    except StorageMisconfigured as error:
+        faults.append(str(error))
+    api_tokens = environ.get("RATES_API_TOKENS", "")
+    try:
+        Tokens(api_tokens)
+    except TokensMisconfigured as error:
+        faults.append(str(error))
     settings = Settings(
         port=number("PORT", 8000, 1, 65535),
         workers=number("WEB_CONCURRENCY", 2, 1, 64),
@@ -40,6 +61,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         drain_s=number("API_DRAIN_S", 0, 0, 30),
         days_max=number("RATES_DAYS_MAX", 366, 1, 36_600),
         database_pauses=bool(number("RATES_DB_PAUSES", 0, 0, 1)),
+        upload_bytes_max=number("RATES_UPLOAD_BYTES_MAX", 2 * 2**30, 1, UPLOAD_BYTES_MAX),
+        api_tokens=api_tokens,
+        storage=storage,
     )
     if faults:
         raise ConfigurationError("; ".join(faults))

@@ -40,7 +40,10 @@ class DayTotal(NamedTuple):
 
 @dataclass
 class Store:
-    """Every method raises DatabaseUnavailable when the pool gives no connection in time, or it breaks."""
+    """Every method raises DatabaseUnavailable when the pool gives no connection in time, or it breaks.
+
+    `ledger` reads of batches over the same connections.
+    """
 
     pool: psycopg_pool.ConnectionPool
     away_until: float = field(default=0.0, init=False)
@@ -55,17 +58,18 @@ class Store:
             "date_from": date_from,
             "date_to": date_to,
         }
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute(query("api", "lane_totals"), question).fetchall()
         return [DayTotal(*row) for row in rows]
 
     def check(self) -> None:
         """Returns if the database answers and has its schema."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute(query("api", "check"))
 
     @contextmanager
-    def _connection(self) -> Generator[psycopg.Connection]:
+    def connection(self) -> Generator[psycopg.Connection]:
+        """One of the pool's, for a moment."""
         away = time.monotonic() < self.away_until
         with translated_errors():
             try:

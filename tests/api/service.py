@@ -12,21 +12,28 @@ import httpx
 
 from local.postgres import HOST, free_port
 from local.processes import ChildProcess
+from tests.batch_storage import server_environment
 from tests.waiting import TIMEOUT_S, wait_until
 
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "python:api.server", "api.wsgi:app"]
 # What would point the API, or gunicorn, at something else.
-ELSEWHERE = ("PG", "DATABASE_URL", "RATES_", "AWS_", "GUNICORN_", "WEB_CONCURRENCY", "API_", "PORT")
+ELSEWHERE = ("PG", "DATABASE_URL", "RATES_", "AWS_", "BATCH_", "GUNICORN_", "WEB_CONCURRENCY", "API_", "PORT")
+# A bucket and a queue that nobody has, for who asks for neither.
+NOWHERE = {
+    **server_environment("http://127.0.0.1:1"),
+    "BATCH_BUCKET": "nowhere",
+    "BATCH_QUEUE_URL": "http://127.0.0.1:1/nowhere",
+}
 
 
 class Service:
-    """One API; `variables` are its environment, libpq's among them."""
+    """One API; `variables` are its environment: libpq's, and those of a bucket where it has one."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.port = free_port()
         self.lines: list[str] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
-        env = inherited | {"PORT": str(self.port)} | dict(variables)
+        env = inherited | NOWHERE | {"PORT": str(self.port)} | dict(variables)
         command = [*COMMAND, f"--bind={HOST}:{self.port}"]
         self.process = ChildProcess(command, env=env, output=self.lines.append)
         self.client = httpx.Client(base_url=f"http://{HOST}:{self.port}", trust_env=False, timeout=TIMEOUT_S)

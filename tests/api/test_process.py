@@ -72,17 +72,23 @@ def test_a_wrong_environment_is_one_line_that_names_all_that_is_wrong() -> None:
         "RATES_DAYS_MAX": "x",
         "RATES_DB_PAUSES": "yes",
         "RATES_DB_AUTH": "ldap",
+        "RATES_UPLOAD_BYTES_MAX": "1G",
+        "RATES_API_TOKENS": "token",
+        "BATCH_BUCKET": "",
     }
     result = ended(**wrong, PGUSER="me")
     assert (result.returncode, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
     assert line == (
-        "rates-api: PORT is 'http': a number from 1 to 65535 is allowed;"
+        "rates-api: no place for batches is named: set BATCH_BUCKET, BATCH_QUEUE_URL;"
+        " RATES_API_TOKENS: entry 1 is not name:scopes:sha256, scopes being of read, write;"
+        " PORT is 'http': a number from 1 to 65535 is allowed;"
         " WEB_CONCURRENCY is '0': a number from 1 to 64 is allowed;"
         " API_THREADS is '-1': a number from 1 to 64 is allowed;"
         " API_DRAIN_S is '90': a number from 0 to 30 is allowed;"
         " RATES_DAYS_MAX is 'x': a number from 1 to 36600 is allowed;"
         " RATES_DB_PAUSES is 'yes': a number from 0 to 1 is allowed;"
+        " RATES_UPLOAD_BYTES_MAX is '1G': a number from 1 to 68719476736 is allowed;"
         " RATES_DB_AUTH is 'ldap': password or iam is allowed;"
         " no database is named: set PGHOST, PGDATABASE (or DATABASE_URL)"
     )

@@ -15,7 +15,7 @@ def server() -> dict:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DATABASE_URL", "PGSERVICE", "RATES_DB_AUTH", "PORT", "API_DRAIN_S"):
             patch.delenv(name, raising=False)
-        for name in ("PGHOST", "PGUSER", "PGDATABASE"):
+        for name in ("PGHOST", "PGUSER", "PGDATABASE", "BATCH_BUCKET", "BATCH_QUEUE_URL"):
             patch.setenv(name, "here")
         return runpy.run_path(str(ROOT / "api/server.py"))
 

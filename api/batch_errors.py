@@ -1,0 +1,101 @@
+"""`GET /batches/ID/errors`: all that is wrong with a batch, in pages of JSON, or whole as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import falcon
+import msgspec
+
+from api.errors import BadParameter
+from api.known import KnownBatches, batch_id
+from api.ledger import FIRST, BatchStatus, Fault, Place
+from api.parameters import given_parameters, read_number
+
+LISTED, LISTED_MAX = 100, 1_000
+# So many are read, spelled out and sent at a time.
+CSV_ROWS = 1_000
+CSV = "text/csv"
+PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+
+
+@dataclass(frozen=True)
+class BatchErrors:
+    known: KnownBatches
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
+        response.append_header("Vary", "Accept")
+        if request.client_prefers([falcon.MEDIA_JSON, CSV]) == CSV:
+            respond_csv(self.known, request, response, batch)
+            return
+        given = given_parameters(request, ("after", "limit"))
+        limit = read_number("limit", given.get("limit"), LISTED, LISTED_MAX)
+        after = read_place(given["after"]) if "after" in given else FIRST
+        status = self.known.status(batch_id(batch))
+        found: list[tuple[Place, Fault]] = []
+        if isinstance(status, BatchStatus):
+            found = self.known.ledger.next_faults(status.batch_no, after, limit + 1)
+        following = None
+        if len(found) > limit:
+            place = found[limit - 1][0]
+            query = urlencode({"limit": limit, "after": f"{place.chunk_no}-{place.error_no}"})
+            following = f"/batches/{batch_id(batch)}/errors?{query}"
+        errors = [fault._asdict() for _, fault in found[:limit]]
+        response.data = msgspec.json.encode({"errors": errors, "next": following})
+        response.cache_control = ["no-store"]
+
+    on_head = on_get
+
+
+@dataclass(frozen=True)
+class BatchErrorsFile:
+    """`GET /batches/ID/errors.csv`, for who cannot say what they accept."""
+
+    known: KnownBatches
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
+        respond_csv(self.known, request, response, batch)
+
+    on_head = on_get
+
+
+def respond_csv(known: KnownBatches, request: falcon.Request, response: falcon.Response, batch: str) -> None:
+    given_parameters(request, ())
+    status = known.status(batch_id(batch))
+    response.content_type = f"{CSV}; charset=utf-8"
+    response.downloadable_as = f"errors-{batch_id(batch)}.csv"
+    response.cache_control = ["no-store"]
+    response.stream = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
+
+
+def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:
+    """Page by page, with no connection in between: whoever reads it may take their time."""
+    yield spelled([Fault._fields])
+    after = FIRST
+    while batch_no is not None:
+        page = known.ledger.next_faults(batch_no, after, CSV_ROWS)
+        if page:
+            yield spelled([fault for _, fault in page])
+            after = page[-1][0]
+        if len(page) < CSV_ROWS:
+            return
+
+
+def spelled(rows: list[tuple]) -> bytes:
+    """Lines as RFC 4180 has them; what is not there is an empty field."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def read_place(text: str) -> Place:
+    match = PLACE.fullmatch(text)
+    if match is None:
+        reason = f"after is {text[:100]!r}; it is taken from the address that `next` gives."
+        raise BadParameter(reason, code="invalid_after")
+    return Place(int(match[1]), int(match[2]))

@@ -1,0 +1,96 @@
+"""`POST /batches`: a file as the body becomes a batch. `GET /batches`: the newest ones."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+import falcon
+import msgspec
+
+from access.tokens import WRITE
+from api.acceptance import accept
+from api.bearers import Bearers
+from api.errors import BadParameter
+from api.intake import Body, take_in
+from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_status
+from api.ledger import STATES
+from api.orders import CONTENT, read_order, read_parameters
+from api.parameters import given_parameters, read_number
+from api.threads import Threads
+from storage.layout import batch_id_of
+from telemetry.metrics import emit
+
+LISTED, LISTED_MAX = 20, 100
+NUMBER_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Batches:
+    """`upload_bytes_max` bounds a body."""
+
+    known: KnownBatches
+    bearers: Bearers
+    threads: Threads
+    upload_bytes_max: int
+
+    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        """202 once the batch is accepted, whatever becomes of it, and whether or not it was before."""
+        began = time.monotonic()
+        bearer = self.bearers.admit(request, WRITE)
+        order = read_order(request, read_parameters(request))
+        body = Body(request, self.upload_bytes_max)
+
+        def batch_of(sha256: str | None) -> UUID:
+            key = order.key or (sha256 and f"{CONTENT}{sha256}")
+            return batch_id_of(key) if key else uuid4()
+
+        with self.threads.lasting():
+            content = take_in(self.known.bucket, body, batch_of)
+        key = order.key or f"{CONTENT}{content.sha256}"
+        manifest = order.manifest(key, request, bearer, content)
+        held = accept(self.known.bucket, manifest)
+        respond(response, of_manifest(held, "accepted"), falcon.HTTP_202)
+        first = held.accepted_at == manifest.accepted_at
+        emit(
+            "batch accepted" if first else "batch accepted again",
+            {
+                "batches_accepted": (int(first), "Count"),
+                "accepted_bytes": (content.size, "Bytes"),
+                "accept_seconds": (round(time.monotonic() - began, 3), "Seconds"),
+            },
+            batch=str(held.batch),
+            bearer=bearer.name,
+        )
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Those that the ledger knows; one that is only accepted is asked for by its id."""
+        given = given_parameters(request, ("state", "limit", "before"))
+        limit = read_number("limit", given.get("limit"), LISTED, LISTED_MAX)
+        state, before = given.get("state"), given.get("before")
+        if state is not None and state not in STATES:
+            reason = f"state is {state[:100]!r}; expected one of {', '.join(STATES)}."
+            raise BadParameter(reason, code="invalid_state")
+        number = None if before is None else read_number("before", before, 0, NUMBER_MAX)
+        statuses = self.known.ledger.newest(state=state, before=number, limit=limit + 1)
+        shown = statuses[:limit]
+        faults = self.known.ledger.first_faults(shown, FAULTS_LISTED)
+        query = {key: given[key] for key in ("state", "limit") if key in given}
+        following = None
+        if len(statuses) > limit:
+            following = f"/batches?{urlencode({**query, 'before': shown[-1].batch_no})}"
+        listed = [of_status(status, faults[status.batch_no]) for status in shown]
+        response.data = msgspec.json.encode({"batches": listed, "next": following})
+        response.cache_control = ["no-store"]
+
+    on_head = on_get
+
+
+def respond(response: falcon.Response, batch: KnownBatch, status: str = falcon.HTTP_200) -> None:
+    response.status = status
+    response.data = msgspec.json.encode(batch)
+    response.cache_control = ["no-store"]
+    if status in (falcon.HTTP_201, falcon.HTTP_202):
+        response.location = f"/batches/{batch.batch}"

@@ -1,0 +1,163 @@
+"""A batch as it is told of, whoever knows it: the ledger, or so far only the bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from api.errors import Refusal
+from api.ledger import BatchStatus, Fault, Ledger
+from storage.bucket import Bucket
+from storage.errors import ObjectMissing
+from storage.manifest import Manifest, read_manifest
+
+# Of one batch, and of each in a list.
+FAULTS_SHOWN, FAULTS_LISTED = 100, 3
+# Ended with all of its chunks looked at.
+COMPLETE = ("published", "rejected", "valid")
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """`share` is of all there is, from 0 to 1. What is not known, or no longer of interest, is null."""
+
+    share: float | None = 0.0
+    rows: int = 0
+    rows_per_second: int | None = None
+    chunks: int = 0
+    chunks_planned: int | None = None
+    expected_end: datetime | None = None
+
+
+class KnownBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What `loader load --json` says of a batch, and what else is known; `errors` are the first ones."""
+
+    batch: UUID
+    state: str
+    rows: int = 0
+    seconds: float = 0.0
+    errors: list[dict[str, Any]] = []
+    error_count: int = 0
+    key: str
+    source: str
+    created_by: str
+    created_at: datetime
+    ended_at: datetime | None = None
+    dry_run: bool
+    deadline: datetime | None
+    late_since: datetime | None = None
+    failure: str | None = None
+    content_hash: str | None
+    request_id: str | None
+    progress: Progress = Progress()
+
+
+@dataclass(frozen=True)
+class KnownBatches:
+    """Raises DatabaseUnavailable and StorageUnavailable."""
+
+    ledger: Ledger
+    bucket: Bucket
+
+    def find(self, name: str) -> KnownBatch:
+        """Of this id, in the ledger or the bucket. Raises 404."""
+        batch = batch_id(name)
+        status = self.status(batch)
+        if isinstance(status, Manifest):
+            return of_manifest(status, self.state_of(status))
+        return of_status(status, self.ledger.first_faults([status], FAULTS_SHOWN)[status.batch_no])
+
+    def status(self, batch: UUID) -> BatchStatus | Manifest:
+        """The ledger's word, and the bucket's where it has none yet. Raises 404."""
+        status = self.ledger.find(batch)
+        if status is not None:
+            return status
+        manifest = self.manifest(batch)
+        # Whoever loaded another batch of this key, by `loader load` say, was there first; and by now the
+        # ledger may have this one.
+        return self.ledger.find_key(manifest.key) or manifest
+
+    def manifest(self, batch: UUID) -> Manifest:
+        """Raises 404."""
+        manifest = read_manifest(self.bucket, batch)
+        if manifest is None:
+            raise batch_not_found()
+        return manifest
+
+    def state_of(self, manifest: Manifest) -> str:
+        return "accepted" if self.has_content(manifest) else "uploading"
+
+    def has_content(self, manifest: Manifest) -> bool:
+        """Whether it is all there; what the API has put there itself is."""
+        return manifest.sha256 is not None or is_there(self.bucket, manifest.content)
+
+
+def is_there(bucket: Bucket, key: str) -> bool:
+    try:
+        bucket.look(key)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def batch_id(name: str) -> UUID:
+    """Raises 404 for what is no id."""
+    try:
+        return UUID(name)
+    except ValueError:
+        raise batch_not_found() from None
+
+
+def batch_not_found() -> Refusal:
+    return Refusal(404, "batch_not_found", "There is no batch of this id.")
+
+
+def of_manifest(manifest: Manifest, state: str) -> KnownBatch:
+    return KnownBatch(
+        batch=manifest.batch,
+        state=state,
+        key=manifest.key,
+        source=manifest.source,
+        created_by=manifest.accepted_by,
+        created_at=manifest.accepted_at,
+        dry_run=manifest.dry_run,
+        deadline=manifest.deadline,
+        content_hash=manifest.sha256,
+        request_id=manifest.request_id,
+    )
+
+
+def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
+    ended = status.ended_at is not None
+    overall = round(status.row_count / status.seconds) if ended and status.seconds > 0 else None
+    progress = Progress(
+        share=1.0 if status.state in COMPLETE else status.share,
+        rows=status.row_count,
+        rows_per_second=status.rows_per_second if status.rows_per_second is not None else overall,
+        chunks=status.chunk_count,
+        chunks_planned=status.chunks_planned,
+        expected_end=None if ended else status.expected_end,
+    )
+    return KnownBatch(
+        batch=status.id,
+        state=status.state,
+        rows=status.row_count,
+        seconds=round(status.seconds, 3),
+        errors=[fault._asdict() for fault in faults],
+        error_count=status.error_count,
+        key=status.key,
+        source=status.source,
+        created_by=status.created_by,
+        created_at=status.created_at,
+        ended_at=status.ended_at,
+        dry_run=status.dry_run,
+        deadline=status.deadline,
+        late_since=status.late_since,
+        failure=status.failure,
+        content_hash=status.content_hash,
+        request_id=status.request_id,
+        progress=progress,
+    )

@@ -1,0 +1,118 @@
+"""What the ledger knows of batches, read over the store's connections."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from api.store import Store
+from database.queries import query
+
+# States after which nothing comes by itself.
+ENDED = ("published", "rejected", "valid", "failed", "withdrawn")
+STATES = ("loading", *ENDED)
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """A row of the view `batch_status`; what is not known of it is None."""
+
+    batch_no: int
+    id: UUID
+    key: str
+    content_hash: str | None
+    source: str
+    state: str
+    row_count: int
+    error_count: int
+    created_by: str
+    created_at: datetime
+    ended_at: datetime | None
+    dry_run: bool
+    deadline: datetime | None
+    late_since: datetime | None
+    failure: str | None
+    request_id: str | None
+    chunk_count: int
+    chunks_planned: int | None
+    share: float | None
+    rows_per_second: int | None
+    expected_end: datetime | None
+    seconds: float
+
+
+class Fault(NamedTuple):
+    """One thing wrong with one row, as `loader.errors.RowError` has it."""
+
+    file: str
+    line: int
+    column: str | None
+    value: str | None
+    reason: str
+
+
+class Place(NamedTuple):
+    """Where among a batch's faults one stands."""
+
+    chunk_no: int
+    error_no: int
+
+
+FIRST = Place(-1, -1)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every method raises DatabaseUnavailable."""
+
+    store: Store
+
+    def find(self, batch: UUID) -> BatchStatus | None:
+        return self._find(id=batch, key=None)
+
+    def find_key(self, key: str) -> BatchStatus | None:
+        return self._find(id=None, key=key)
+
+    def newest(self, *, state: str | None, before: int | None, limit: int) -> list[BatchStatus]:
+        """Newest first, below the number `before`."""
+        values = {"state": state, "before": before, "limit": limit}
+        with (
+            self.store.connection() as connection,
+            connection.cursor(row_factory=class_row(BatchStatus)) as rows,
+        ):
+            return rows.execute(query("api", "batches"), values).fetchall()
+
+    def state(self, batch: UUID, key: str) -> str | None:
+        """Of the batch of this id, or of this key."""
+        with self.store.connection() as connection:
+            row = connection.execute(query("api", "batch_state"), {"id": batch, "key": key}).fetchone()
+        return row[0] if row else None
+
+    def first_faults(self, statuses: list[BatchStatus], limit: int) -> dict[int, list[Fault]]:
+        """By the batch's number; asked only where there are some."""
+        found: dict[int, list[Fault]] = defaultdict(list)
+        numbers = [status.batch_no for status in statuses if status.error_count]
+        if numbers:
+            with self.store.connection() as connection:
+                values = {"batch_nos": numbers, "limit": limit}
+                for batch_no, *fault in connection.execute(query("api", "first_errors"), values):
+                    found[batch_no].append(Fault(*fault))
+        return found
+
+    def next_faults(self, batch_no: int, after: Place, limit: int) -> list[tuple[Place, Fault]]:
+        values = {"batch_no": batch_no, "limit": limit, **after._asdict()}
+        with self.store.connection() as connection:
+            rows = connection.execute(query("api", "next_errors"), values).fetchall()
+        return [(Place(*row[:2]), Fault(*row[2:])) for row in rows]
+
+    def _find(self, **which: UUID | str | None) -> BatchStatus | None:
+        with (
+            self.store.connection() as connection,
+            connection.cursor(row_factory=class_row(BatchStatus)) as rows,
+        ):
+            return rows.execute(query("api", "batch"), which).fetchone()

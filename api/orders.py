@@ -1,0 +1,132 @@
+"""What a request wants done with the batch that it brings, by its parameters and its Idempotency-Key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import falcon
+
+from access.callback_urls import fault_of
+from access.tokens import Token
+from api.errors import BadParameter, Refusal
+from api.intake import Content
+from api.parameters import NOT_UTF8, given_parameters
+from storage.layout import batch_id_of, upload_key
+from storage.manifest import Manifest
+
+PARAMETERS = ("dry_run", "deadline", "callback_url", "file")
+KEY_HEADER = "Idempotency-Key"
+KEY_CHARS_MAX = NAME_CHARS_MAX = 200
+# Keys that are made here, or by the loader, for who gives none.
+CONTENT, DRY_RUN, UPLOAD = "sha256:", "dry-run:", "upload:"
+RESERVED = (CONTENT, DRY_RUN, UPLOAD, "s3://")
+SOURCE = "body"
+BOOLEANS = {"true": True, "false": False}
+# RFC 3339. Its plus is a space where nobody encoded it.
+TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:([Zz])|([+ -]\d\d:\d\d))", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """`key` is what the batch goes by, None where that is left to its content; `source` is what the sender
+    calls the file."""
+
+    key: str | None
+    source: str
+    dry_run: bool
+    deadline: datetime | None
+    callback_url: str | None
+
+    def manifest(
+        self, key: str, request: falcon.Request, bearer: Token, content: Content | None = None
+    ) -> Manifest:
+        """By this key; without content that is there, of what is going to be put at the batch's address."""
+        batch = batch_id_of(key)
+        return Manifest(
+            batch=batch,
+            key=key,
+            content=content.key if content else upload_key(batch),
+            source=self.source,
+            accepted_by=bearer.name,
+            accepted_at=datetime.now(UTC),
+            sha256=content.sha256 if content else None,
+            size=content.size if content else None,
+            dry_run=self.dry_run,
+            deadline=self.deadline,
+            callback_url=self.callback_url,
+            request_id=request.context.id,
+        )
+
+
+def read_order(request: falcon.Request, given: dict[str, str]) -> Order:
+    """Raises BadParameter and Refusal for the first thing that is wrong."""
+    key, dry_run = read_key(request), read_dry_run(given.get("dry_run", "false"))
+    return Order(
+        # Checked and loaded are two things that may be done with one key, and with the same content often.
+        key=f"{DRY_RUN}{key or uuid4()}" if dry_run else key,
+        source=read_name(given.get("file", SOURCE)),
+        dry_run=dry_run,
+        deadline=read_deadline(given["deadline"]) if "deadline" in given else None,
+        callback_url=read_callback_url(given["callback_url"]) if "callback_url" in given else None,
+    )
+
+
+def read_parameters(request: falcon.Request, *more: str) -> dict[str, str]:
+    return given_parameters(request, (*PARAMETERS, *more))
+
+
+def read_key(request: falcon.Request) -> str | None:
+    sent = request.get_header(KEY_HEADER)
+    if sent is None:
+        return None
+    try:
+        key = sent.encode("latin-1").decode()  # as WSGI has it, and as it was sent
+    except UnicodeDecodeError:
+        key = ""
+    if not (key.strip() and len(key) <= KEY_CHARS_MAX and key.isprintable()):
+        reason = f"{KEY_HEADER} is 1 to {KEY_CHARS_MAX} printable characters in UTF-8."
+        raise Refusal(400, "invalid_key", reason)
+    if key.startswith(RESERVED):
+        reason = f"{KEY_HEADER} begins with one of {', '.join(RESERVED)}, which are kept for keys made here."
+        raise Refusal(400, "invalid_key", reason)
+    return key
+
+
+def read_name(text: str) -> str:
+    if not text or len(text) > NAME_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
+        reason = f"file is {text[:NAME_CHARS_MAX]!r}; expected 1 to {NAME_CHARS_MAX} printable characters."
+        raise BadParameter(reason, code="invalid_file")
+    return text
+
+
+def read_dry_run(text: str) -> bool:
+    if text not in BOOLEANS:
+        raise BadParameter(f"dry_run is {text[:100]!r}; expected true or false.", code="invalid_dry_run")
+    return BOOLEANS[text]
+
+
+def read_deadline(text: str) -> datetime:
+    match = TIME.fullmatch(text)
+    try:
+        if match:
+            offset = "+00:00" if match[3] else match[4].replace(" ", "+")
+            deadline = datetime.fromisoformat(f"{match[1]}T{match[2]}{offset}").astimezone(UTC)
+            if deadline > datetime.now(UTC):
+                return deadline
+            raise BadParameter(f"deadline is {text!r}, which has passed.", code="invalid_deadline")
+    except (ValueError, OverflowError):  # the 30th of February, or beyond the year 9999
+        pass
+    reason = f"deadline is {text[:100]!r}; expected a time with its zone, as 2021-03-01T12:00:00Z."
+    raise BadParameter(reason, code="invalid_deadline")
+
+
+def read_callback_url(text: str) -> str:
+    fault = fault_of(text)
+    if fault is not None:
+        raise BadParameter(f"callback_url cannot be called: {fault}.", code="invalid_callback_url")
+    return text

@@ -1,0 +1,101 @@
+"""`GET /batches/ID/errors`: every fault once, in pages of JSON or as one CSV file."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from tests.api.ingestion import accepted, post, read_csv, refused
+from tests.api.service import Service
+from tests.api.world import PLACES, load_prices
+from tests.postgres import Database
+
+LANE = ("CNSGH", "EETLL")
+# More than three pages of the file, over many chunks.
+FAULTS = 3_333
+
+
+@pytest.fixture(scope="module")
+def bad(filled: Database) -> UUID:
+    batch = load_prices(filled, [(*LANE, "2021-02-30", 1)] * FAULTS, places=PLACES).batch
+    assert batch is not None
+    return batch
+
+
+def test_all_faults_are_told_once_in_pages(ingestion: Service, bad: UUID) -> None:
+    address, lines = f"/batches/{bad}/errors?limit=1000", []
+    while address:
+        answer = ingestion.get(address)
+        assert answer.status_code == 200
+        page = answer.json()
+        assert page.keys() == {"errors", "next"}
+        lines += [error["line"] for error in page["errors"]]
+        address = page["next"]
+    assert lines == list(range(2, FAULTS + 2))
+
+
+def test_a_page_has_100_unless_another_number_is_asked_for(ingestion: Service, bad: UUID) -> None:
+    assert len(ingestion.get(f"/batches/{bad}/errors").json()["errors"]) == 100
+    assert len(ingestion.get(f"/batches/{bad}/errors", limit="7").json()["errors"]) == 7
+
+
+@pytest.mark.parametrize("by", ["address", "header"])
+def test_all_faults_are_one_csv_file(ingestion: Service, bad: UUID, by: str) -> None:
+    if by == "address":
+        answer = ingestion.get(f"/batches/{bad}/errors.csv")
+    else:
+        answer = ingestion.client.get(f"/batches/{bad}/errors", headers={"Accept": "text/csv"})
+        assert answer.headers["vary"] == "Accept"
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="errors-{bad}.csv"'
+    rows = read_csv(answer.text)
+    assert [int(row["line"]) for row in rows] == list(range(2, FAULTS + 2))
+    assert rows[0].keys() == {"file", "line", "column", "value", "reason"}
+    assert rows[0]["value"] == "2021-02-30"
+
+
+def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
+    ingestion: Service, filled: Database
+) -> None:
+    batch = load_prices(filled, [(*LANE, "2021-02-30", 1)]).batch
+    odd = ['a "quote", and a comma', "=1+1", "+1", "-1", "@x", "two\nlines", "ä\u2028", "", " "]
+    filled.rows(
+        "INSERT INTO batch_errors SELECT batch_no, 0, n, 'f', n, NULL, value, 'r' FROM batches,"
+        " unnest(%s::text[]) WITH ORDINALITY AS odd (value, n) WHERE id = %s RETURNING 1",
+        odd,
+        batch,
+    )
+    text = ingestion.get(f"/batches/{batch}/errors.csv").text
+    rows = read_csv(text)
+    assert [row["value"] for row in rows[1:]] == odd
+    assert rows[1]["column"] == ""
+    assert text.count("\r\n") == len(odd) + 2
+
+
+def test_a_batch_without_faults_has_none_to_tell(ingestion: Service, filled: Database) -> None:
+    published = load_prices(filled, [(*LANE, "2021-03-01", 1)]).batch
+    only_accepted = accepted(post(ingestion, Idempotency_Key="no faults yet"))["batch"]
+    for batch in (published, only_accepted):
+        assert ingestion.get(f"/batches/{batch}/errors").json() == {"errors": [], "next": None}
+        assert ingestion.get(f"/batches/{batch}/errors.csv").text == "file,line,column,value,reason\r\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("after=1", "invalid_after"),
+        ("after=", "invalid_after"),
+        ("after=99999999999-1", "invalid_after"),
+        ("limit=0", "invalid_limit"),
+        ("limit=1001", "invalid_limit"),
+        ("before=1", "unknown_parameter"),
+    ],
+)
+def test_a_question_that_is_none_is_refused(ingestion: Service, bad: UUID, query: str, code: str) -> None:
+    refused(ingestion.get(f"/batches/{bad}/errors?{query}"), 400, code)
+
+
+def test_the_file_takes_no_parameters(ingestion: Service, bad: UUID) -> None:
+    refused(ingestion.get(f"/batches/{bad}/errors.csv?limit=5"), 400, "unknown_parameter")

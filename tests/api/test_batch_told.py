@@ -1,0 +1,288 @@
+"""`GET /batches` and `/batches/ID`: what is told of a batch, by the ledger or so far by the bucket."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from loader.load import Result
+from storage.layout import batch_id_of
+from tests.api.ingestion import BATCH_KEYS, CSV, accepted, post, refused, told
+from tests.api.service import Service
+from tests.api.world import load_prices
+from tests.batch_storage import BatchStorage
+from tests.postgres import Database
+from tests.waiting import wait_until
+
+LANE = ("CNSGH", "EETLL")
+GOOD = [(*LANE, "2021-03-01", 2510), (*LANE, "2021-03-01", 2540)]
+BAD = [(*LANE, "2021-02-30", 1), (*LANE, "2021-03-01", 5), ("XXXXX", "EETLL", "2021-03-01", 1)]
+
+
+def ended(service: Service, result: Result) -> dict[str, Any]:
+    return told(service.get(f"/batches/{result.batch}"))
+
+
+def planned(
+    filled: Database, *, state: str = "loading", key: str = "", chunks: int = 10, done: int = 0
+) -> UUID:
+    """A batch as it stands in the ledger while it is being loaded: ten seconds, of `chunks` some `done`."""
+    key = key or str(uuid4())
+    batch_id = batch_id_of(key)
+    with filled.connect("rates_loader") as connection:
+        row = connection.execute(
+            "INSERT INTO batches (id, key, source, state, chunk_rows, created_by, created_at)"
+            " VALUES (%s, %s, 'body', %s, 100, 'writer', clock_timestamp() - interval '10 s')"
+            " RETURNING batch_no",
+            [batch_id, key, state],
+        ).fetchone()
+        assert row is not None
+        connection.execute(
+            "INSERT INTO plans (batch_no, content, complete, chunk_count) VALUES (%s, '{}', true, %s)",
+            [row[0], chunks],
+        )
+        for chunk_no in range(done):
+            connection.execute(
+                "INSERT INTO chunks (batch_no, chunk_no, content_hash, row_count, error_count)"
+                " VALUES (%s, %s, sha256('x'), 100, 0)",
+                [row[0], chunk_no],
+            )
+    return batch_id
+
+
+def end(filled: Database, batch: UUID, state: str) -> None:
+    filled.rows(
+        "UPDATE batches SET state = %s, ended_at = clock_timestamp() WHERE id = %s RETURNING id", state, batch
+    )
+
+
+# --- one ---------------------------------------------------------------------------------------------------
+
+
+def test_a_published_batch_is_told_with_all_that_is_known_of_it(ingestion: Service, filled: Database) -> None:
+    result = load_prices(filled, GOOD)
+    batch = ended(ingestion, result)
+    assert batch["batch"] == str(result.batch)
+    assert (batch["state"], batch["rows"], batch["error_count"], batch["errors"]) == ("published", 2, 0, [])
+    assert batch["source"].endswith("prices.csv")
+    assert len(batch["content_hash"]) == 64
+    assert 0 < batch["seconds"] < 60
+    assert batch["created_at"] < batch["ended_at"]
+    progress = batch["progress"]
+    assert (progress["share"], progress["rows"], progress["chunks"]) == (1.0, 2, 1)
+    assert progress["rows_per_second"] >= 0
+    assert progress["expected_end"] is None
+
+
+def test_a_rejected_batch_names_its_bad_rows(ingestion: Service, filled: Database) -> None:
+    batch = ended(ingestion, load_prices(filled, BAD))
+    assert (batch["state"], batch["rows"], batch["error_count"]) == ("rejected", 0, 2)
+    first, second = batch["errors"]
+    assert first.keys() == {"file", "line", "column", "value", "reason"}
+    assert (first["line"], first["column"], first["value"]) == (2, "day", "2021-02-30")
+    assert (second["line"], second["column"], second["value"]) == (4, "orig_code", "XXXXX")
+
+
+def test_a_batch_that_is_loading_says_how_far_it_is_and_when_it_will_end(
+    ingestion: Service, filled: Database
+) -> None:
+    batch = told(ingestion.get(f"/batches/{planned(filled, done=4)}"))
+    assert (batch["state"], batch["rows"], batch["ended_at"]) == ("loading", 400, None)
+    assert batch["seconds"] >= 10
+    progress = batch["progress"]
+    assert progress["share"] == pytest.approx(0.4)
+    assert (progress["chunks"], progress["chunks_planned"], progress["rows"]) == (4, 10, 400)
+    assert 0 < progress["rows_per_second"] <= 40
+    left_s = (datetime.fromisoformat(progress["expected_end"]) - datetime.now(UTC)).total_seconds()
+    assert left_s == pytest.approx(600 / progress["rows_per_second"], abs=3)
+
+
+def test_what_is_known_of_its_deadline_and_failure_is_told(ingestion: Service, filled: Database) -> None:
+    batch_id = planned(filled)
+    filled.rows(
+        "UPDATE batches SET deadline = '2999-01-01', late_since = '2021-01-01', failure = 'no',"
+        " request_id = 'r', state = 'failed', ended_at = clock_timestamp() WHERE id = %s RETURNING id",
+        batch_id,
+    )
+    batch = told(ingestion.get(f"/batches/{batch_id}"))
+    assert (batch["state"], batch["failure"], batch["request_id"]) == ("failed", "no", "r")
+    assert batch["deadline"].startswith("2999-01-01T")
+    assert batch["late_since"].startswith("2021-01-01T")
+
+
+def test_a_batch_that_the_ledger_does_not_have_yet_is_accepted(ingestion: Service) -> None:
+    batch = accepted(post(ingestion, Idempotency_Key="not planned"))
+    assert told(ingestion.get(f"/batches/{batch['batch']}")) == batch
+
+
+def test_a_key_that_somebody_else_had_first_leads_to_their_batch(
+    ingestion: Service, filled: Database
+) -> None:
+    """Loaded by `loader load --key`, its id is another."""
+    result = load_prices(filled, GOOD)
+    key = str(uuid4())
+    filled.rows("UPDATE batches SET key = %s WHERE id = %s RETURNING id", key, result.batch)
+    batch = accepted(post(ingestion, Idempotency_Key=key))
+    answer = ingestion.get(f"/batches/{batch['batch']}")
+    assert told(answer)["batch"] == str(result.batch)
+    assert answer.headers["content-location"] == f"/batches/{result.batch}"
+
+
+@pytest.mark.parametrize("name", [str(uuid4()), "none", "%00", "é", "1", "x" * 500])
+@pytest.mark.parametrize("rest", ["", "/errors", "/errors.csv"])
+def test_a_batch_that_there_is_not_is_404(ingestion: Service, name: str, rest: str) -> None:
+    refused(ingestion.get(f"/batches/{name}{rest}"), 404, "batch_not_found")
+
+
+def test_head_is_get_without_the_body(ingestion: Service, filled: Database) -> None:
+    batch = load_prices(filled, GOOD).batch
+    for path in ("/batches", f"/batches/{batch}", f"/batches/{batch}/errors", f"/batches/{batch}/errors.csv"):
+        head = ingestion.client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+    assert ingestion.client.head(f"/batches/{uuid4()}").status_code == 404
+
+
+# --- when it has ended -------------------------------------------------------------------------------------
+
+
+def waiting(service: Service, path: str, prefer: str) -> httpx.Response:
+    return httpx.get(
+        f"{service.client.base_url}{path}", headers={"Prefer": prefer}, trust_env=False, timeout=30
+    )
+
+
+def test_who_prefers_to_wait_is_answered_when_it_has_ended(ingestion: Service, filled: Database) -> None:
+    batch = planned(filled)
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(waiting, ingestion, f"/batches/{batch}", "respond-async, wait=20")
+        time.sleep(0.5)
+        assert not answer.done()
+        end(filled, batch, "published")
+        began = time.monotonic()
+        found = answer.result()
+    assert time.monotonic() - began < 2
+    assert told(found)["state"] == "published"
+    assert found.headers["preference-applied"] == "wait=20"
+
+
+def test_one_that_is_only_accepted_is_waited_for_too(ingestion: Service, filled: Database) -> None:
+    key = str(uuid4())
+    batch = accepted(post(ingestion, CSV + key.encode(), Idempotency_Key=key))["batch"]
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(waiting, ingestion, f"/batches/{batch}", "wait=20")
+        time.sleep(0.3)
+        assert not answer.done()
+        end(filled, planned(filled, key=key), "rejected")
+        assert told(answer.result())["state"] == "rejected"
+
+
+def test_after_the_time_it_is_told_as_it_is(ingestion: Service, filled: Database) -> None:
+    batch = planned(filled)
+    began = time.monotonic()
+    answer = waiting(ingestion, f"/batches/{batch}", "wait=1")
+    assert 1 <= time.monotonic() - began < 3
+    assert told(answer)["state"] == "loading"
+    assert answer.headers["preference-applied"] == "wait=1"
+
+
+@pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=x", "wait=-1", "wait=0", "return=minimal"])
+def test_a_preference_that_is_none_is_left_aside(ingestion: Service, filled: Database, prefer: str) -> None:
+    began = time.monotonic()
+    answer = waiting(ingestion, f"/batches/{planned(filled)}", prefer)
+    assert told(answer)["state"] == "loading"
+    assert "preference-applied" not in answer.headers
+    assert time.monotonic() - began < 1
+
+
+def test_one_that_has_ended_is_told_at_once(ingestion: Service, filled: Database) -> None:
+    batch = load_prices(filled, GOOD).batch
+    began = time.monotonic()
+    assert told(waiting(ingestion, f"/batches/{batch}", "wait=25"))["state"] == "published"
+    assert time.monotonic() - began < 1
+
+
+def test_many_who_wait_keep_nobody_else_waiting_and_no_connection(
+    ingestion: Service, filled: Database
+) -> None:
+    """Of four threads two wait; the third who would is answered at once."""
+    batch = planned(filled)
+    with ThreadPoolExecutor(8) as crowd:
+        answers = [crowd.submit(waiting, ingestion, f"/batches/{batch}", "wait=25") for _ in range(8)]
+        wait_until(lambda: sum(answer.done() for answer in answers) == 6)
+        began = time.monotonic()
+        for _ in range(20):
+            assert ingestion.get("/health/ready").status_code == 200
+        assert time.monotonic() - began < 2
+        assert not [
+            answer for answer in answers if answer.done() and "preference-applied" in answer.result().headers
+        ]
+        end(filled, batch, "published")
+        states = [told(answer.result())["state"] for answer in answers]
+    assert sorted(states) == ["loading"] * 6 + ["published"] * 2
+
+
+# --- the newest --------------------------------------------------------------------------------------------
+
+
+def test_batches_are_listed_newest_first_in_pages(ingestion: Service, filled: Database) -> None:
+    made = [str(load_prices(filled, GOOD).batch) for _ in range(5)]
+    address, found = "/batches?limit=2&state=published", []
+    for _ in range(3):
+        answer = ingestion.get(address)
+        assert answer.headers["cache-control"] == "no-store"
+        page = answer.json()
+        assert page.keys() == {"batches", "next"}
+        assert all(batch.keys() == BATCH_KEYS for batch in page["batches"])
+        found += [batch["batch"] for batch in page["batches"]]
+        address = page["next"]
+        assert address.startswith("/batches?state=published&limit=2&before=")
+    assert found[:5] == made[::-1]
+
+
+def test_the_last_page_has_no_next_one(ingestion: Service, filled: Database) -> None:
+    planned(filled, state="withdrawn")
+    page = ingestion.get("/batches", state="withdrawn", limit="100").json()
+    assert page["batches"]
+    assert page["next"] is None
+
+
+def test_each_in_a_list_has_its_first_errors(ingestion: Service, filled: Database) -> None:
+    batch = str(load_prices(filled, [BAD[0]] * 5).batch)
+    (found,) = [one for one in ingestion.get("/batches").json()["batches"] if one["batch"] == batch]
+    assert found["error_count"] == 5
+    assert [error["line"] for error in found["errors"]] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("state=done", "invalid_state"),
+        ("state=accepted", "invalid_state"),
+        ("limit=0", "invalid_limit"),
+        ("limit=101", "invalid_limit"),
+        ("limit=x", "invalid_limit"),
+        ("before=-1", "invalid_before"),
+        ("before=99999999999", "invalid_before"),
+        ("after=1", "unknown_parameter"),
+        ("limit=1&limit=1", "repeated_parameter"),
+    ],
+)
+def test_a_question_that_is_none_is_refused(ingestion: Service, query: str, code: str) -> None:
+    refused(ingestion.get(f"/batches?{query}"), 400, code)
+
+
+# --- the database away -------------------------------------------------------------------------------------
+
+
+def test_without_the_database_nobody_can_tell(store: BatchStorage) -> None:
+    database = {"PGHOST": "127.0.0.1", "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
+    with Service(database | store.environment()) as service:
+        for path in ("/batches", f"/batches/{uuid4()}", f"/batches/{uuid4()}/errors"):
+            reason = refused(service.get(path), 503, "service_unavailable")
+            assert reason == "The database cannot be reached at the moment; try again."

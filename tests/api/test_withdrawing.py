@@ -1,0 +1,117 @@
+"""`DELETE /batches/ID`: a worker is asked to take the batch back, and most often it is done at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from loader.withdraw import withdraw
+from local.postgres import HOST
+from storage.messages import WithdrawBatch
+from tests.api.ingestion import CSV, TOKENS, accepted, bearing, post, refused, told, works_in
+from tests.api.service import Service
+from tests.api.world import load_prices
+from tests.batch_storage import BatchStorage
+from tests.postgres import Database
+
+GOOD = [("CNSGH", "EETLL", "2021-03-01", 2510)] * 3
+
+
+@contextmanager
+def worker(filled: Database, store: BatchStorage) -> Iterator[None]:
+    """Somebody who does what the queue asks for."""
+    stop = Event()
+
+    def work() -> None:
+        with filled.connect("rates_loader") as connection:
+            while not stop.wait(0.05):
+                for asked in works_in(store):
+                    if isinstance(asked, WithdrawBatch):
+                        assert asked.by == "writer"
+                        withdraw(connection, str(asked.batch))
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def delete(service: Service, batch: UUID | str | None) -> httpx.Response:
+    return service.client.delete(f"/batches/{batch}", headers=bearing())
+
+
+@pytest.fixture
+def published(filled: Database, store: BatchStorage) -> str:
+    works_in(store)
+    return str(load_prices(filled, GOOD).batch)
+
+
+def test_a_batch_is_out_of_the_answers_once_it_is_answered(
+    ingestion: Service, filled: Database, store: BatchStorage, published: str
+) -> None:
+    before = ingestion.rates("CNSGH", "EETLL", "2021-03-01")[0]["count"]
+    with worker(filled, store):
+        batch = told(delete(ingestion, published))
+    assert (batch["batch"], batch["state"]) == (published, "withdrawn")
+    assert ingestion.rates("CNSGH", "EETLL", "2021-03-01")[0]["count"] in (before - 3, None)
+    assert told(delete(ingestion, published))["state"] == "withdrawn", "and so it is if asked again"
+    assert works_in(store) == set(), "for which nobody is asked"
+
+
+def test_where_that_takes_longer_it_is_asked_for(
+    ingestion: Service, store: BatchStorage, published: str
+) -> None:
+    began = time.monotonic()
+    answer = delete(ingestion, published)
+    assert 5 <= time.monotonic() - began < 8
+    assert told(answer, 202)["state"] == "published"
+    assert answer.headers["location"] == f"/batches/{published}"
+    assert works_in(store) == {WithdrawBatch(UUID(published), "writer")}
+
+
+@pytest.mark.parametrize("state", ["rejected", "valid"])
+def test_a_batch_of_which_nothing_is_in_is_refused(
+    ingestion: Service, filled: Database, store: BatchStorage, published: str, state: str
+) -> None:
+    filled.rows("UPDATE batches SET state = %s WHERE id = %s RETURNING id", state, published)
+    refused(delete(ingestion, published), 409, "nothing_to_withdraw")
+    assert works_in(store) == set()
+
+
+@pytest.mark.parametrize("name", [str(uuid4()), "none", "%00"])
+def test_a_batch_that_there_is_not_is_404(ingestion: Service, name: str) -> None:
+    refused(delete(ingestion, name), 404, "batch_not_found")
+
+
+# --- the database away -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alone(batch_storage: BatchStorage) -> Iterator[Service]:
+    away = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
+    own = TOKENS | {"WEB_CONCURRENCY": "1"}
+    with Service(away | batch_storage.environment() | own) as service:
+        yield service
+
+
+def test_what_was_accepted_is_asked_back_even_without_the_database(
+    alone: Service, store: BatchStorage
+) -> None:
+    batch = accepted(post(alone, CSV, Idempotency_Key="taken back"))["batch"]
+    works_in(store)
+    assert told(delete(alone, batch), 202)["batch"] == batch
+    assert works_in(store) == {WithdrawBatch(UUID(batch), "writer")}
+
+
+def test_without_the_database_nobody_can_tell_whether_there_is_such_a_batch(alone: Service) -> None:
+    refused(delete(alone, uuid4()), 503, "service_unavailable")
+    refused(delete(alone, "none"), 404, "batch_not_found")
