@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from access.tokens import SCOPES, entry_of
 from local.object_storage import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
 from local.postgres import HOST, SUPERUSER, PostgresServer
 from local.state import State
@@ -22,18 +23,19 @@ def forget_other_systems() -> None:
 
 
 def api_environment(home: Path, state: State) -> dict[str, str]:
-    own = {"PORT": str(state.api_port), "RATES_API_TOKENS": state.token}
+    own = {"PORT": str(state.api_port)} | token_environment(state)
     return os.environ | database_environment(home, state, API_ROLE) | batch_environment(state) | own
 
 
 def loader_environment(home: Path, state: State, role: str = LOADER_ROLE) -> dict[str, str]:
-    own = {"RATES_CALLBACK_LOOPBACK": "1"}  # who is told how a batch ended may listen on this machine
-    return os.environ | database_environment(home, state, role) | batch_environment(state) | own
+    """With the tokens, which the loader signs with; whoever is told of a batch may listen on this machine."""
+    own = batch_environment(state) | token_environment(state) | {"RATES_CALLBACK_LOOPBACK": "1"}
+    return os.environ | database_environment(home, state, role) | own
 
 
 def client_environment(home: Path, state: State) -> dict[str, str]:
     """All that points a shell at this stack, as the database's owner; nothing else of this process's."""
-    own = {"RATES_URL": api_url(state), "RATES_TOKEN": state.token}
+    own = {"RATES_URL": api_url(state), "RATES_TOKEN": state.token} | token_environment(state)
     return database_environment(home, state, SUPERUSER) | batch_environment(state) | own
 
 
@@ -44,6 +46,11 @@ def database_environment(home: Path, state: State, role: str) -> dict[str, str]:
         LOADER_ROLE: state.loader_password,
     }
     return postgres_server(home, state).environment(role, DATABASE, passwords[role])
+
+
+def token_environment(state: State) -> dict[str, str]:
+    """What the parts of the stack know of its one token, which may read and write."""
+    return {"RATES_API_TOKENS": entry_of("local", SCOPES, state.token)}
 
 
 def batch_environment(state: State) -> dict[str, str]:

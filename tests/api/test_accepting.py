@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -411,6 +412,19 @@ def test_many_short_ones_at_once_are_all_accepted(ingestion: Service) -> None:
     with ThreadPoolExecutor(20) as crowd:
         answers = list(crowd.map(lambda _: post(ingestion, unlike()).status_code, range(40)))
     assert answers == [202] * 40
+
+
+def test_sigterm_lets_the_body_that_is_being_read_end(batch_storage: BatchStorage) -> None:
+    database = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
+    with Service(database | batch_storage.environment() | TOKENS) as service:
+        service.client.close()
+        with socket.create_connection((HOST, service.port), timeout=TIMEOUT_S) as connection:
+            connection.sendall(f"{LENGTH}{PART + 5}\r\n\r\n".encode() + b"x" * PART)
+            service.process.signal(signal.SIGTERM)
+            wait_until(lambda: any("Handling signal: term" in line for line in service.lines))
+            connection.sendall(b"x" * 5)
+            assert connection.recv(12) == b"HTTP/1.1 202"
+        assert service.process.wait(TIMEOUT_S) == 0
 
 
 # --- storage away ------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from access.tokens import READ, WRITE, Tokens
 from local.log import Log
 from local.postgres import free_port, is_alive
 from local.stack import SAME_CTRL_C_S
@@ -125,6 +126,22 @@ def test_env_names_the_api_and_a_token(running: Run) -> None:
     variables = exported(running.home)
     assert variables["RATES_URL"] == f"http://127.0.0.1:{running.port}"
     assert len(variables["RATES_TOKEN"]) >= 32
+    known = Tokens(variables["RATES_API_TOKENS"]).find(variables["RATES_TOKEN"])
+    assert known is not None
+    assert (known.name, known.scopes) == ("local", {READ, WRITE})
+
+
+def test_with_that_token_a_batch_is_accepted_and_lies_in_the_bucket(running: Run) -> None:
+    variables = exported(running.home)
+    url, content = f"{variables['RATES_URL']}/batches", b"orig_code,dest_code,day,price\n"
+    assert httpx.post(url, content=content, trust_env=False).status_code == 401
+
+    headers = {"Authorization": f"Bearer {variables['RATES_TOKEN']}"}
+    answer = httpx.post(url, content=content, headers=headers, trust_env=False)
+
+    assert answer.status_code == 202, answer.text
+    told = httpx.get(f"{variables['RATES_URL']}{answer.headers['location']}", trust_env=False)
+    assert told.json()["created_by"] == "local"
 
 
 def test_the_secrets_are_for_their_owner_only(running: Run) -> None:
