@@ -1,5 +1,9 @@
-"""The HTTP API: answers what a lane cost, day by day, from totals that the loader keeps.
+"""The HTTP API: answers what a lane cost, day by day, from totals that the loader keeps; and accepts batches.
 
-`server` is gunicorn's configuration, `worker` its worker → `wsgi` makes the app from the environment → `app`
-puts it together: one resource a file (`rates`, `health`) over one `store`, every error as JSON from `errors`.
+`server` is gunicorn's configuration, `worker` its worker, `server_log` its log and `connections` what it
+leaves undone → `wsgi` makes the app from the environment → `app` puts it together: one resource a file
+(`rates`, `health`, `batches`, `batch`, `batch_errors`, `uploads`), every error as JSON from `errors`.
+
+A batch comes in by `bearers` → `orders` → `intake` → `acceptance`; none of them asks the database. It is told
+of by `known`, from the `ledger` over the `store`, or so far from the bucket.
 """

@@ -9,7 +9,6 @@ from unittest.mock import patch
 import boto3
 import pytest
 
-from access import tokens as tokens_module
 from access.errors import TokensUnavailable
 from access.tokens import Tokens, entry_of
 from tests.batch_storage import server_environment
@@ -28,12 +27,9 @@ def new_secret(secrets_manager: Any, name: str) -> str:
     return secrets_manager.create_secret(Name=name)["ARN"]
 
 
-def test_a_secret_without_a_value_knows_nobody_until_it_has_one(
-    secrets_manager: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tokens_module, "READ_AGAIN_S", 0.0)
+def test_a_secret_without_a_value_knows_nobody_until_it_has_one(secrets_manager: Any) -> None:
     arn = new_secret(secrets_manager, "tokens-without-value")
-    known = Tokens(arn)
+    known = Tokens(arn, read_again_s=0)
 
     assert known.known() == []
     assert known.find("a token") is None
@@ -43,6 +39,12 @@ def test_a_secret_without_a_value_knows_nobody_until_it_has_one(
     found = known.find("a token")
     assert found is not None
     assert found.name == "anna"
+
+
+def test_a_secret_of_bytes_is_none_of_tokens(secrets_manager: Any) -> None:
+    arn = secrets_manager.create_secret(Name="tokens-of-bytes", SecretBinary=b"x")["ARN"]
+    with pytest.raises(TokensUnavailable, match="holds bytes; text is expected"):
+        Tokens(arn).known()
 
 
 def test_a_secrets_manager_that_is_away_is_not_taken_for_a_secret_without_a_value() -> None:

@@ -8,13 +8,11 @@ import threading
 import time
 from pathlib import Path
 
-import boto3
 import pytest
 
 from access import tokens as module
 from access.errors import TokensMisconfigured, TokensUnavailable
 from access.tokens import READ, WRITE, Tokens, entry_of
-from tests.batch_storage import BatchStorage
 
 ALICE, BOB = "alices-own-token", "bobs-own-token"
 ENTRIES = f"{entry_of('alice', [READ, WRITE], ALICE)}\n  {entry_of('bob', [READ], BOB)} "
@@ -139,18 +137,6 @@ def test_only_one_thread_waits_while_it_is_read_again(file: Path, monkeypatch: p
     go_on.set()
     slow_one.join()
     assert tokens.find(ALICE) is None
-
-
-def test_a_secret_of_secrets_manager_holds_them_too(storage: BatchStorage) -> None:
-    client = boto3.client("secretsmanager")
-    text = client.create_secret(Name=f"{storage.name}-text", SecretString=ENTRIES)["ARN"]
-    binary = client.create_secret(Name=f"{storage.name}-bytes", SecretBinary=b"x")["ARN"]
-
-    assert Tokens(text).find(ALICE) is not None
-    with pytest.raises(TokensUnavailable, match="holds bytes; text is expected"):
-        Tokens(binary).known()
-    with pytest.raises(TokensUnavailable, match=r"cannot be read: .*ResourceNotFoundException"):
-        Tokens(text.replace("text", "none")).known()
 
 
 # --- a new one ---------------------------------------------------------------------------------------------

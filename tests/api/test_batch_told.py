@@ -106,8 +106,13 @@ def test_a_batch_that_is_loading_says_how_far_it_is_and_when_it_will_end(
 def test_what_is_known_of_its_deadline_and_failure_is_told(ingestion: Service, filled: Database) -> None:
     batch_id = planned(filled)
     filled.rows(
-        "UPDATE batches SET deadline = '2999-01-01', late_since = '2021-01-01', failure = 'no',"
-        " request_id = 'r', state = 'failed', ended_at = clock_timestamp() WHERE id = %s RETURNING id",
+        "UPDATE batches SET deadline = '2999-01-01', failure = 'no', request_id = 'r', state = 'failed',"
+        " ended_at = clock_timestamp() WHERE id = %s RETURNING id",
+        batch_id,
+    )
+    filled.rows(
+        "INSERT INTO batch_events (batch_id, event, at, done_by) VALUES (%s, 'late', '2021-01-01', 'w')"
+        " RETURNING batch_id",
         batch_id,
     )
     batch = told(ingestion.get(f"/batches/{batch_id}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from uuid import UUID, uuid4
@@ -24,7 +24,7 @@ GOOD = [("CNSGH", "EETLL", "2021-03-01", 2510)] * 3
 
 
 @contextmanager
-def worker(filled: Database, store: BatchStorage) -> Iterator[None]:
+def worker(filled: Database, store: BatchStorage) -> Generator[None]:
     """Somebody who does what the queue asks for."""
     stop = Event()
 
