@@ -17,8 +17,6 @@ from storage.manifest import Manifest, read_manifest
 
 # Of one batch, and of each in a list.
 FAULTS_SHOWN, FAULTS_LISTED = 100, 3
-# Ended with all of its chunks looked at.
-COMPLETE = ("published", "rejected", "valid")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -134,7 +132,7 @@ def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
     ended = status.ended_at is not None
     overall = round(status.row_count / status.seconds) if ended and status.seconds > 0 else None
     progress = Progress(
-        share=1.0 if status.state in COMPLETE else status.share,
+        share=status.share,
         rows=status.row_count,
         rows_per_second=status.rows_per_second if status.rows_per_second is not None else overall,
         chunks=status.chunk_count,

@@ -50,7 +50,8 @@ class Ingestion:
     def to_take_batches(self) -> list[Statement]:
         """It sends too: a chunk of work to the next loader, and what cannot be done to the dead letters."""
         return [
-            allow(["s3:GetObject"], self._objects(PREFIX)),
+            # A file that somebody put there by hand gets a manifest.
+            allow(["s3:GetObject", "s3:PutObject"], self._objects(PREFIX)),
             allow(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], self._objects(CHUNKS)),
             self._list(["s3:ListBucket"], PREFIX, CHUNKS),
             allow(

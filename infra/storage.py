@@ -17,8 +17,6 @@ from infra.settings.storage import StorageSettings
 # Where in the bucket batches lie, and chunks that were cut out of them: `storage/layout.py`. The same on a
 # laptop: `local/object_storage.py`.
 PREFIX, CHUNKS = "batches/", "chunks/"
-# A batch that has ended deletes its chunks; these are left of one that never does.
-CHUNK_DAYS = 7
 # The least that S3 takes.
 CHUNK_VERSION_DAYS = 1
 # A browser asks again whether it may upload after so long.
@@ -128,8 +126,11 @@ class BatchStorage(pulumi.ComponentResource):
                     id="old-chunks",
                     status="Enabled",
                     filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=CHUNKS),
-                    expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=CHUNK_DAYS),
-                    # What a loader deletes stays as a version.
+                    expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(
+                        # Of a batch that failed, and is gone on with once that is mended; of others the
+                        # loader deletes them, and they stay as versions.
+                        days=settings.batch_days
+                    ),
                     noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
                         noncurrent_days=CHUNK_VERSION_DAYS
                     ),

@@ -34,7 +34,7 @@ def test_it_may_take_batches_from_its_queue_and_bucket_and_log_in_as_the_role_th
 
     assert {tuple(each["Action"]): each["Resource"] for each in statements} == {
         ("rds-db:connect",): f"arn:aws:rds-db:{PLACE}:dbuser:{database}/rates_loader",
-        ("s3:GetObject",): f"arn:aws:s3:{PLACE}:{name}/batches/*",
+        ("s3:GetObject", "s3:PutObject"): f"arn:aws:s3:{PLACE}:{name}/batches/*",
         ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"): f"arn:aws:s3:{PLACE}:{name}/chunks/*",
         ("s3:ListBucket",): f"arn:aws:s3:{PLACE}:{name}",
         (

@@ -161,7 +161,7 @@ def test_versions_are_kept_and_go_when_the_stack_says_so() -> None:
     assert old["filter"] == {"prefix": "batches/"}
     assert (old["expiration"], old["noncurrentVersionExpiration"]) == ({"days": 5}, {"noncurrentDays": 3})
     assert chunks["filter"] == {"prefix": "chunks/"}
-    assert chunks["expiration"] == {"days": 7}
+    assert chunks["expiration"] == {"days": 5}
     assert chunks["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
     assert {each["status"] for each in (unfinished, old, chunks)} == {"Enabled"}
     assert run.one("BucketVersioning").urn in run.one("BucketLifecycleConfiguration").dependencies
