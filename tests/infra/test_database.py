@@ -231,7 +231,7 @@ MEMORY_GIB = {"db.t4g.micro": 1, "db.t4g.small": 2, "db.r8g.large": 16}
 # What RDS lets in at most, by default: a connection for so many bytes of the memory that it has left itself.
 BYTES_PER_CONNECTION = 9_531_392
 LEFT_TO_POSTGRESQL = 0.75
-# A loader has one for the batch beside those of its chunks, four at most (`loader.load.WORKERS`).
+# One for each of three slots (`loader.work.SLOTS_MAX`), one to tidy, one to tell of batches.
 LOADER_CONNECTIONS = 5
 
 
@@ -242,7 +242,7 @@ def test_the_server_takes_all_connections_of_all_tasks_in_the_middle_of_a_deploy
     api, loader = (
         run.one("appautoscaling/target:Target", name).inputs["maxCapacity"] for name in ("-api", "-loader")
     )
-    pools = read_settings({"WEB_CONCURRENCY": environment(run, "-api", "api")["WEB_CONCURRENCY"]})
+    pools = read_settings(environment(run, "-api", "api"))
     needed = 2 * (api * pools.workers * pools.threads + loader * LOADER_CONNECTIONS)
     memory = MEMORY_GIB[database(run).inputs["instanceClass"]] * 2**30
 
