@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from threading import BoundedSemaphore
 
 from api.errors import Busy
+from telemetry.metrics import emit
 
 # A short upload ends meanwhile; with none that ends, whoever waits holds the last thread itself.
 WAIT_S = 1.0
+# What lasts so long is counted, so that the alarm on slow answers can leave it out (`infra/thresholds.py`).
+LONG_S = 2.0
 
 
 class Threads:
@@ -27,7 +31,8 @@ class Threads:
         if not self._lasting.acquire(timeout=WAIT_S):
             raise Busy
         try:
-            yield
+            with counted():
+                yield
         finally:
             self._lasting.release()
 
@@ -40,4 +45,15 @@ class Threads:
                 may_wait = may_wait and semaphore.acquire(blocking=False)
                 if may_wait:
                     taken.callback(semaphore.release)
-            yield may_wait
+            with counted():
+                yield may_wait
+
+
+@contextmanager
+def counted() -> Generator[None]:
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        if time.monotonic() - began >= LONG_S:
+            emit("long request", {"long_requests": (1, "Count")})

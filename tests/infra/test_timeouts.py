@@ -5,7 +5,8 @@ import runpy
 import pytest
 
 from api.store import WAIT_S
-from infra import timeouts
+from api.threads import LONG_S
+from infra import thresholds, timeouts
 from stacks.mock_engine import ROOT, SHAPES, declared
 
 
@@ -68,3 +69,7 @@ def test_the_queues_hand_a_message_out_again_after_the_time_that_stands_here(sha
     queues = declared(shape).all("sqs/queue:Queue")
 
     assert {queue.inputs["visibilityTimeoutSeconds"] for queue in queues} == {timeouts.VISIBILITY_S}
+
+
+def test_the_alarm_on_slow_answers_leaves_out_just_those_that_the_api_counts_as_long() -> None:
+    assert thresholds.SLOW_S == LONG_S
