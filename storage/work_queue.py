@@ -10,6 +10,7 @@ from functools import cached_property
 import msgspec
 
 from storage.clients import client, translated_errors
+from storage.errors import StorageMisconfigured
 from storage.messages import Work, encode
 
 # SQS takes and gives at most so many at once.
@@ -75,8 +76,13 @@ class WorkQueue:
 
     def give_back(self, message: Received) -> None:
         """For somebody else, at once, and as if it had never been handed out: a deploy is no failed try."""
-        with self._errors():
-            client("sqs").send_message(QueueUrl=self.url, MessageBody=message.body)
+        self.move(message, self)
+
+    def move(self, message: Received, queue: WorkQueue) -> None:
+        """Takes a message off this queue and puts it into another one, as it is. In both for a moment, and
+        in both for good where the process ends meanwhile: none is lost."""
+        with queue._errors():
+            client("sqs").send_message(QueueUrl=queue.url, MessageBody=message.body)
         self.done(message)
 
     def send_dead_letter(self, work: Work, reason: str) -> None:
@@ -84,19 +90,21 @@ class WorkQueue:
         attribute = {"DataType": "String", "StringValue": reason[:1000] or "unknown"}
         with self._errors():
             client("sqs").send_message(
-                QueueUrl=self.dead_letter_url,
+                QueueUrl=self.dead_letters.url,
                 MessageBody=encode(work),
                 MessageAttributes={"reason": attribute},
             )
 
     @cached_property
-    def dead_letter_url(self) -> str:
-        """Of the queue that this one's messages end in, as its redrive policy says."""
+    def dead_letters(self) -> WorkQueue:
+        """The queue that this one's messages end in, as its redrive policy says."""
         with self._errors():
             names = ["RedrivePolicy"]
             found = client("sqs").get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+            if "RedrivePolicy" not in found.get("Attributes", {}):
+                raise StorageMisconfigured(f"queue {self.url} has no queue of dead letters")
             arn = msgspec.json.decode(found["Attributes"]["RedrivePolicy"])["deadLetterTargetArn"]
-            return client("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+            return WorkQueue(client("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"])
 
     def _errors(self) -> AbstractContextManager[None]:
         return translated_errors(f"queue {self.url}")
