@@ -26,7 +26,8 @@ from storage.layout import chunks_prefix
 class PlannedChunk:
     """A row of `planned_chunks`: bytes of the content, or of an object of its own, `object_key`.
 
-    `attempts` is how often it was begun.
+    `attempts` is how often it was begun, `failure` what the last try ended with, where that was nothing that
+    is expected. `request_id` is that of whatever brought the batch.
     """
 
     batch: Batch
@@ -37,6 +38,8 @@ class PlannedChunk:
     object_key: str | None
     content: Content
     attempts: int
+    failure: str | None = None
+    request_id: str | None = None
 
 
 def read_chunk(bucket: Bucket, planned: PlannedChunk) -> Chunk:

@@ -83,7 +83,7 @@ def plan(
 def planned(database: Database, batch: Batch) -> list[PlannedChunk]:
     content = content_of(database, batch)
     rows = database.rows(PLANNED, batch.batch_no)
-    return [PlannedChunk(batch, *row[:5], content, row[5]) for row in rows]
+    return [PlannedChunk(batch, *row[:5], content=content, attempts=row[5]) for row in rows]
 
 
 def content_of(database: Database, batch: Batch) -> Content:
