@@ -5,6 +5,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+from typing import Protocol
+
+
+class Stop(Protocol):
+    """What a worker asks, between two steps, and waits for instead of sleeping."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout_s: float, /) -> object: ...
 
 
 class StopSignal:

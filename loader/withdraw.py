@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from database.queries import query
-from loader.errors import UsageError
+from loader.errors import Stopped, UsageError
 from loader.ledger import Batch, record_event, who
 
 POLL_S = 0.05
@@ -34,10 +34,17 @@ class Withdrawal:
     repeat: bool = False
 
 
-def withdraw(connection: psycopg.Connection, name: str) -> Withdrawal:
-    """Takes back the batch of this id or key, published or still loading.
+def withdraw(
+    connection: psycopg.Connection,
+    name: str,
+    *,
+    by: str | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Withdrawal:
+    """Takes back the batch of this id or key, published or still loading, as `by` (this process) wants it.
 
-    `connection` is in autocommit. Raises UsageError where there is no such batch, or it was rejected.
+    `connection` is in autocommit. Raises UsageError where there is no such batch, or it was rejected, and
+    Stopped where it was stopped first: then any worker goes on with it.
     """
     began = time.monotonic()
     batch = find_by_name(connection, name)
@@ -48,9 +55,11 @@ def withdraw(connection: psycopg.Connection, name: str) -> Withdrawal:
         raise UsageError(f"batch {batch.id} {what}: none of its rows is in, there is nothing to withdraw")
     repeat = batch.state == "withdrawn"
     if not repeat:
-        if not ask(connection, batch):
-            return withdraw(connection, name)  # it was rejected, or begun again, since it was found
-        carry_out(connection, batch)
+        if not ask(connection, batch, by):
+            # It was rejected, or begun again, since it was found.
+            return withdraw(connection, name, by=by, stop=stop)
+        if not carry_out(connection, batch, stop):
+            raise Stopped(f"the withdrawal of batch {batch.id} was stopped; a worker goes on with it")
     seconds = round(time.monotonic() - began, 3)
     return Withdrawal(batch.id, "withdrawn", batch.row_count, seconds, repeat)
 
@@ -70,12 +79,14 @@ def find_by_name(connection: psycopg.Connection, name: str) -> Batch | None:
         return cursor.execute(query("loader", "batch_by_name"), {"name": name}).fetchone()
 
 
-def ask(connection: psycopg.Connection, batch: Batch) -> bool:
-    """Says for all to see that the batch is to be taken back; False where it can be no more."""
+def ask(connection: psycopg.Connection, batch: Batch, by: str | None = None) -> bool:
+    """Says for all to see that the batch is to be taken back, and by whom (this process); False where it can
+    be no more."""
     key = {"batch_no": batch.batch_no}
     with connection.transaction():
         connection.execute(query("loader", "lock_batch"), key)
-        asked = connection.execute(query("loader", "ask_withdrawal"), {**key, "done_by": who()}).fetchone()
+        values = {**key, "done_by": by or who()}
+        asked = connection.execute(query("loader", "ask_withdrawal"), values).fetchone()
         if asked is not None:
             record_event(connection, batch, "withdrawal asked for")
     return asked is not None
