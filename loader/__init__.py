@@ -7,9 +7,9 @@ tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back.
 
 What came over HTTP takes the same way, in steps that any worker may do: `accepted` finds it in the bucket →
 `plan` writes down its chunks, as `cut` cuts its `content` → `schedule` picks one that is `planned`, has it
-checked and written, and the last one published. `work` does that for each message that is `taken` from the
-queue. Beside it `tidy` does what nobody waits for: `compact` folds what counts, `discard` throws away what
-counts no more.
+checked and written, and the last one published. `work` has a slot for each message that is `taken` from the
+queue, and `tickets` knows what it asks for; `redrive` goes on with what was given up. Beside it `tidy` does
+what nobody waits for: `compact` folds what counts, `discard` throws away what counts no more.
 """
 
 import os

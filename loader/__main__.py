@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from types import FunctionType
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from database.errors import ConfigurationError, DatabaseError, SchemaMissing
+from database.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, SchemaMissing
 from loader.chunks import CHUNK_ROWS
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
 from storage.errors import StorageError, StorageUnavailable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loader.load import Options, Result
     from loader.publish import Places
     from loader.sources import Source
+    from storage.settings import StorageSettings
 
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # A terminal shows the first few; --json and `loader show` have the rest.
@@ -269,15 +270,42 @@ def withdraw(batch: str, *, as_json: bool) -> None:
 
 
 @command
-def work(*, as_json: bool) -> None:
-    """Keep answers quick behind the loads, until SIGTERM or Ctrl-C."""
+@click.option("--workers", type=click.IntRange(1, 64), help="Chunks at once; by default what fits in 256 MB.")
+def work(*, workers: int | None, as_json: bool) -> None:
+    """Do what the queue brings, until SIGTERM or Ctrl-C.
+
+    The bucket is named by BATCH_BUCKET, the queue by BATCH_QUEUE_URL. It logs as JSON.
+    """
     from loader.stopping import StopSignal
     from loader.work import run_worker
+    from telemetry.log import configure
 
-    stop = StopSignal(signal.SIGTERM, signal.SIGINT)
-    folded = run_worker(stop, say=lambda line: say(line, err=as_json))
+    storage = storage_beside_database()
+    configure("loader", sys.stderr if as_json else sys.stdout)
+    done = run_worker(StopSignal(signal.SIGTERM, signal.SIGINT), storage, slots=workers)
     if as_json:
-        print_json({"folded": folded})
+        print_json(done)
+
+
+def storage_beside_database() -> StorageSettings:
+    """What the environment says of bucket and queue. Raises ConfigurationError naming all that is missing, of
+    the database too."""
+    from database.connect import connection_parameters
+    from storage.settings import read_storage_settings
+
+    faults, storage = [], None
+    with suppress(DatabaseUnavailable):  # which passes
+        try:
+            connection_parameters("rates-loader")
+        except ConfigurationError as error:
+            faults.append(str(error))
+    try:
+        storage = read_storage_settings()
+    except StorageError as error:
+        faults.append(str(error))
+    if storage is None or faults:
+        raise ConfigurationError("; ".join(faults))
+    return storage
 
 
 def report(result: Result, *, rejects: str | None, as_json: bool) -> None:

@@ -38,6 +38,10 @@ ATTEMPTS_MAX = 5
 log = get_logger("rates.plan")
 
 
+def log_reason(reason: str) -> None:
+    log.warning("batch given up", reason=reason)
+
+
 class NothingToPlan(Exception):
     """The batch has ended, or somebody wants it back."""
 
@@ -65,15 +69,17 @@ def plan_batch(
     *,
     send: Callable[[list[DoChunk]], None],
     stop: Callable[[], bool],
+    given_up: Callable[[str], None] = log_reason,
 ) -> Batch | None:
     """Opens the batch and plans what is not planned yet, calling `send` after each commit.
 
     Returns the batch as it is then: loading and planned whole, or ended; failed where its object is gone or
     another, or ATTEMPTS_MAX tries led nowhere. None where another planner is at it, or its content has not
     come. Of a file that is wrong from the start no chunk is sent, nor of a dump without prices: so the caller
-    has to see whether the batch can be ended. `connection` is in autocommit.
+    has to see whether the batch can be ended. Where this call gives it up, `given_up` is told why.
 
-    Raises Stopped, DatabaseUnavailable and StorageUnavailable: the same call goes on later.
+    `connection` is in autocommit. Raises Stopped, DatabaseUnavailable and StorageUnavailable: the same call
+    goes on later.
     """
     with translated_errors(), bound(batch=manifest.batch, request_id=manifest.request_id):
         if find_batch(connection, manifest.key) is None and not is_there(bucket, manifest):
@@ -90,7 +96,7 @@ def plan_batch(
                 return ended_meanwhile(connection, bucket, batch)
             except Unplannable as reason:
                 if give_up(connection, batch, str(reason)):
-                    log.warning("batch given up", reason=str(reason))
+                    given_up(str(reason))
         return find_batch(connection, batch.key)
 
 

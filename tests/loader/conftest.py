@@ -1,8 +1,11 @@
 """A database with ports in it and a file of good rows, for the tests of the loader."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+import structlog.testing
 
 from tests.loader.batches import add_places, make_rows, write_csv
 from tests.postgres import Database
@@ -18,3 +21,10 @@ def ports(as_loader: Database) -> Database:
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "good.csv", make_rows(50))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[structlog.typing.EventDict]]:
+    """What the test's own process logs, a line an event."""
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        yield lines

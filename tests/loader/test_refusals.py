@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,8 @@ CALLS = [
     ("load", "prices.csv"), ("import", "dump.sql"), ("batches",), ("show", "x"), ("withdraw", "x"), ("work",),
     ("migrate",),
 ]  # fmt: skip
+# For those that talk to storage too.
+STORAGE: dict[str, Any] = {"BATCH_BUCKET": "batches", "BATCH_QUEUE_URL": "http://127.0.0.1:9/queue"}
 
 
 # --- 2 -----------------------------------------------------------------------------------------------------
@@ -81,6 +84,16 @@ def test_what_cannot_be_done_as_asked_is_2_and_one_line(
     assert json_of(done) == {"error": reason}
 
 
+@pytest.mark.parametrize("call", ["work"])
+def test_every_missing_variable_of_database_and_storage_is_named_at_once(call: str) -> None:
+    done = run(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="")
+    assert done.returncode == 2
+    assert json_of(done) == {
+        "error": "no database is named: set PGHOST, PGUSER, PGDATABASE (or DATABASE_URL);"
+        " no place for batches is named: set BATCH_BUCKET, BATCH_QUEUE_URL"
+    }
+
+
 def test_other_content_under_a_used_key_is_2(ports: Database, good: Path, tmp_path: Path) -> None:
     other = write_csv(tmp_path / "other.csv", make_rows(5, seed=2))
     assert run("load", good, "--key", "monday", database=ports).returncode == 0
@@ -101,7 +114,7 @@ def call_folder(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("call_folder")
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call[0])
 def test_every_missing_variable_is_named_at_once(call: tuple[str, ...]) -> None:
-    done = run(*call, "--json", PGUSER="rates_loader")
+    done = run(*call, "--json", PGUSER="rates_loader", **STORAGE)
     assert done.returncode == 2
     reason = "no database is named: set PGHOST, PGDATABASE (or DATABASE_URL)"
     assert done.stderr.splitlines()[-1] == f"loader: {reason}"
@@ -142,7 +155,15 @@ def test_a_role_that_may_not_migrate_is_2(empty_database: Database) -> None:
 @pytest.mark.usefixtures("call_folder")
 @pytest.mark.parametrize("call", [call for call in CALLS if call[0] != "work"], ids=lambda call: call[0])
 def test_a_database_that_is_away_is_3_with_the_reason_in_one_line(call: tuple[str, ...]) -> None:
-    done = run(*call, "--json", PGHOST="127.0.0.1", PGPORT=str(free_port()), PGUSER="me", PGDATABASE="rates")
+    done = run(
+        *call,
+        "--json",
+        PGHOST="127.0.0.1",
+        PGPORT=str(free_port()),
+        PGUSER="me",
+        PGDATABASE="rates",
+        **STORAGE,
+    )
     assert done.returncode == 3
     assert only_line(done).startswith("loader: the database could not be reached: ")
     assert only_line(done).endswith("Connection refused")

@@ -21,6 +21,7 @@ import psycopg
 import pytest
 
 from local.postgres import PostgresServer, free_port
+from tests.batch_storage import BatchStorage
 from tests.loader.batches import DIFFERENCES, TIMEOUT_S, begin, json_of, run, write_csv
 from tests.postgres import PASSWORD, Database, clone, make_template
 from tests.waiting import wait_until
@@ -157,6 +158,7 @@ class Life:
     """A database with a few batches that are loaded, folded, withdrawn and loaded again under another key."""
 
     database: Database
+    storage: BatchStorage
     files: list[Path]
     chance: Random
     killed: Counter[str] = field(default_factory=Counter)
@@ -215,7 +217,7 @@ class Life:
         return self.begin(*arguments, moment=moment, within_s=within_s, key=key, **values)
 
     def begin(self, *arguments: str | Path, moment: str, within_s: float, **values: Any) -> Running:
-        process = begin(*arguments, database=self.database)
+        process = begin(*arguments, database=self.database, **self.storage.environment())
         return Running(str(arguments[0]), process, moment, values, self.chance.uniform(0, within_s))
 
     def kill_loaders(self) -> None:
@@ -282,8 +284,8 @@ class Life:
             assert self.database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
 
 
-def live(database: Database, files: list[Path], seed: int) -> None:
-    life = Life(database, files, Random(seed))  # noqa: S311
+def live(database: Database, storage: BatchStorage, files: list[Path], seed: int) -> None:
+    life = Life(database, storage, files, Random(seed))  # noqa: S311
     while not life.killed >= Counter(KILLED):
         life.kill_loaders()
         life.check()
@@ -291,31 +293,35 @@ def live(database: Database, files: list[Path], seed: int) -> None:
 
 
 def test_loads_workers_and_withdrawals_killed_a_hundred_times_leave_batches_whole_or_out(
-    server: PostgresServer, template: str, files: list[Path]
+    server: PostgresServer, template: str, storage: BatchStorage, files: list[Path]
 ) -> None:
     databases = [clone(server, template) for _ in range(LIVES)]
     with ThreadPoolExecutor(2) as executor:
-        list(executor.map(live, databases, [files] * LIVES, range(LIVES)))
+        list(executor.map(live, databases, [storage] * LIVES, [files] * LIVES, range(LIVES)))
     for database in databases:
         database.drop()
 
 
-def test_postgresql_killed_twenty_times_keeps_batches_whole_or_out(tmp_path: Path, files: list[Path]) -> None:
+def test_postgresql_killed_twenty_times_keeps_batches_whole_or_out(
+    storage: BatchStorage, tmp_path: Path, files: list[Path]
+) -> None:
     with PostgresServer(
         tmp_path / "postgres", free_port(), PASSWORD
     ) as server:  # as durable as in production
-        life = Life(clone(server, make_template(server)), files, Random("server"))  # noqa: S311
+        life = Life(clone(server, make_template(server)), storage, files, Random("server"))  # noqa: S311
         while life.killed["server"] < SERVERS_KILLED:
             life.kill_server()
             life.check()
         life.end()
 
 
-def test_chunks_that_a_server_loses_in_a_crash_are_loaded_again(tmp_path: Path, files: list[Path]) -> None:
+def test_chunks_that_a_server_loses_in_a_crash_are_loaded_again(
+    storage: BatchStorage, tmp_path: Path, files: list[Path]
+) -> None:
     """They commit without waiting for the disk; here nobody else writes it either."""
     lazy = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
     with PostgresServer(tmp_path / "postgres", free_port(), PASSWORD, settings=lazy) as server:
-        life = Life(clone(server, make_template(server)), files, Random("lost"))  # noqa: S311
+        life = Life(clone(server, make_template(server)), storage, files, Random("lost"))  # noqa: S311
         load = begin("load", files[0], *CUT, "--key", "0", database=life.database)
         wait_until(lambda: life.chunks_in("0") >= CHUNKS // 2)
         seen = life.chunks_in("0")
