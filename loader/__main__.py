@@ -287,6 +287,32 @@ def work(*, workers: int | None, as_json: bool) -> None:
         print_json(done)
 
 
+@command
+@click.argument("batch", required=False)
+def redrive(batch: str | None, *, as_json: bool) -> None:
+    """Go on with batches that were given up, once the cause is mended: with all, or this one.
+
+    With all of them, every dead letter goes back to the queue too. BATCH is an id or key.
+    """
+    from database.connect import connect, translated_errors
+    from loader.redrive import redrive as go_on
+    from storage.work_queue import WorkQueue
+
+    queue = WorkQueue(storage_beside_database().queue_url)
+    with translated_errors(), connect("rates-loader", autocommit=True) as connection:
+        redriven = go_on(connection, queue, None if batch is None else printable(batch))
+    if as_json:
+        print_json(redriven)
+        return
+    for found in redriven.batches:
+        say(f"batch {found} is loading again")
+    if not redriven.batches:
+        which = "no batch was given up" if batch is None else f"batch {batch} is loading"
+        say(f"{which}; nothing was done")
+    if redriven.dead_letters:
+        say(f"{counted(redriven.dead_letters, 'dead letter')} went back to the queue")
+
+
 def storage_beside_database() -> StorageSettings:
     """What the environment says of bucket and queue. Raises ConfigurationError naming all that is missing, of
     the database too."""

@@ -28,7 +28,7 @@ from tests.loader.dumps import dump_text, write_dump
 from tests.postgres import Database
 
 RESULT_KEYS = {"batch", "state", "rows", "seconds", "errors", "error_count"}
-COMMANDS = ("migrate", "import", "load", "batches", "show", "withdraw", "work")
+COMMANDS = ("migrate", "import", "load", "batches", "show", "withdraw", "work", "redrive")
 # What a quick start has no time for, and what only some commands need.
 HEAVY = ("polars", "psycopg", "msgspec", "rich", "alembic", "sqlalchemy", "boto3")
 NOT_FOR_A_LOAD = ("rich", "alembic", "sqlalchemy", "boto3")

@@ -24,7 +24,7 @@ NO_KEY = "'' is not a key: it needs characters, and each of them printable"
 # One call of every command that talks to the database.
 CALLS = [
     ("load", "prices.csv"), ("import", "dump.sql"), ("batches",), ("show", "x"), ("withdraw", "x"), ("work",),
-    ("migrate",),
+    ("redrive",), ("migrate",),
 ]  # fmt: skip
 # For those that talk to storage too.
 STORAGE: dict[str, Any] = {"BATCH_BUCKET": "batches", "BATCH_QUEUE_URL": "http://127.0.0.1:9/queue"}
@@ -84,7 +84,7 @@ def test_what_cannot_be_done_as_asked_is_2_and_one_line(
     assert json_of(done) == {"error": reason}
 
 
-@pytest.mark.parametrize("call", ["work"])
+@pytest.mark.parametrize("call", ["work", "redrive"])
 def test_every_missing_variable_of_database_and_storage_is_named_at_once(call: str) -> None:
     done = run(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="")
     assert done.returncode == 2

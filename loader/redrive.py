@@ -1,0 +1,81 @@
+"""Going on with what was given up, once its cause is mended: failed batches, and the queue's dead letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+from database.queries import query
+from loader.errors import UsageError
+from loader.ledger import Batch, record_event
+from loader.withdraw import find_by_name
+from storage.messages import DoChunk, PlanBatch, Work
+from storage.work_queue import AT_ONCE_MAX, WorkQueue
+
+# A letter that is being moved is nobody else's for so long.
+VISIBILITY_S = 60
+RECEIVE_WAIT_S = 1  # so that all of a queue's servers are asked
+
+
+@dataclass(frozen=True)
+class Redriven:
+    """The batches that are loading again, and how many dead letters went back to the queue."""
+
+    batches: list[UUID]
+    dead_letters: int
+
+
+def redrive(connection: psycopg.Connection, queue: WorkQueue, name: str | None = None) -> Redriven:
+    """Goes on with the failed batch of this id or key, or with all of them and with every dead letter.
+
+    `connection` is in autocommit. Raises UsageError where there is no such batch, or it has not failed; one
+    that is loading is left as it is.
+    """
+    failed = failed_batches(connection) if name is None else one_failed(connection, name)
+    redriven = [batch.id for batch in failed if begin_again(connection, queue, batch)]
+    return Redriven(redriven, send_dead_letters_again(queue) if name is None else 0)
+
+
+def failed_batches(connection: psycopg.Connection) -> list[Batch]:
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
+        return cursor.execute(query("loader", "failed_batches")).fetchall()
+
+
+def one_failed(connection: psycopg.Connection, name: str) -> list[Batch]:
+    batch = find_by_name(connection, name)
+    if batch is None:
+        raise UsageError(f"no batch has the id or key {name!r}; `loader batches` lists them")
+    if batch.state not in {"failed", "loading"}:
+        raise UsageError(f"batch {batch.id} is {batch.state}; only one that has failed can be gone on with")
+    return [batch]
+
+
+def begin_again(connection: psycopg.Connection, queue: WorkQueue, batch: Batch) -> bool:
+    """Sets a batch loading with all its tries before it; False where it has not failed.
+
+    Its messages follow the commit: without them workers find what is left by themselves, only later.
+    """
+    key = {"batch_no": batch.batch_no}
+    with connection.transaction():
+        if not connection.execute(query("loader", "resume_batch"), key).rowcount:
+            return False
+        connection.execute(query("loader", "forget_plan_attempts"), key)
+        chunks = connection.execute(query("loader", "forget_chunk_attempts"), key).fetchall()
+        record_event(connection, batch, "redriven")
+    works: list[Work] = [PlanBatch(batch.id), *(DoChunk(batch.id, chunk_no) for (chunk_no,) in chunks)]
+    queue.send(works)
+    return True
+
+
+def send_dead_letters_again(queue: WorkQueue) -> int:
+    """Returns how many there were, those included that nobody knows what to do with."""
+    count = 0
+    dead_letters = queue.dead_letters
+    while letters := dead_letters.receive(AT_ONCE_MAX, wait_s=RECEIVE_WAIT_S, visibility_s=VISIBILITY_S):
+        for letter in letters:
+            dead_letters.move(letter, queue)
+        count += len(letters)
+    return count

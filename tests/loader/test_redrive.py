@@ -1,0 +1,135 @@
+"""`loader redrive`: what was given up goes on once its cause is mended, and dead letters go back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from loader.publish import give_up
+from storage.layout import batch_id_of
+from storage.messages import DoChunk, PlanBatch
+from tests.batch_storage import BatchStorage
+from tests.loader.batches import assert_answers_are_what_was_published, json_of, make_rows, only_line, run
+from tests.loader.plans import events_of, plan, state_of
+from tests.loader.workers import WorkerHere, ends, lose_messages, message_count, queued
+from tests.postgres import Database
+from tests.waiting import wait_until
+
+ATTEMPTS = "SELECT attempts, failure FROM planned_chunks UNION SELECT attempts, NULL FROM plans"
+
+
+@pytest.fixture
+def storage(storage: BatchStorage) -> BatchStorage:
+    """Without the test that S3 sends when it is set up."""
+    lose_messages(storage)
+    return storage
+
+
+@pytest.fixture
+def connection(ports: Database) -> Iterator[psycopg.Connection]:
+    with ports.connect("rates_loader") as connection:
+        yield connection
+
+
+def redrive(database: Database, storage: BatchStorage, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run("redrive", *arguments, database=database, **storage.environment())
+
+
+def fail(database: Database, storage: BatchStorage, connection: psycopg.Connection, key: str) -> None:
+    batch = plan(database, storage.bucket, key, make_rows(20))
+    with database.connect() as owner:
+        owner.execute("UPDATE planned_chunks SET attempts = 5, failure = 'ValueError: boom'")
+        owner.execute("UPDATE plans SET attempts = 5")
+    assert give_up(connection, batch, "chunk 0 was tried 5 times: ValueError: boom")
+    storage.queue.send_dead_letter(DoChunk(batch.id, 0), "chunk 0 was tried 5 times: ValueError: boom")
+    lose_messages(storage)
+
+
+def put_dead(storage: BatchStorage, body: str) -> None:
+    storage.sqs().send_message(QueueUrl=storage.queue.dead_letters.url, MessageBody=body)
+
+
+def test_all_failed_batches_go_on_and_all_dead_letters_go_back(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection
+) -> None:
+    for key in ("a", "b"):
+        fail(ports, storage, connection, key)
+    put_dead(storage, '{"work": "sing"}')
+
+    done = redrive(ports, storage)
+
+    assert done.returncode == 0
+    ids = [batch_id_of(key) for key in ("a", "b")]
+    assert done.stdout.splitlines() == [
+        *(f"batch {batch} is loading again" for batch in ids),
+        "3 dead letters went back to the queue",
+    ]
+    assert ports.rows(ATTEMPTS) == [(0, None)]
+    for batch in ids:
+        assert state_of(ports, batch) == "loading"
+        assert events_of(ports, batch) == ["opened", "failed", "redriven"]
+    assert ports.rows("SELECT DISTINCT failure, ended_at FROM batches") == [(None, None)]
+    expected = [work for batch in ids for work in (PlanBatch(batch), DoChunk(batch, 0), DoChunk(batch, 1))]
+    dead = [*(DoChunk(batch, 0) for batch in ids), '{"work": "sing"}']
+    assert sorted(map(str, queued(storage))) == sorted(map(str, [*expected, *dead]))
+    assert message_count(storage, storage.queue.dead_letters.url) == (0, 0)
+    with WorkerHere(storage):
+        for batch in ids:
+            wait_until(ends(ports, batch, "published"))
+    assert_answers_are_what_was_published(ports, make_rows(20), make_rows(20))
+
+
+@pytest.mark.parametrize("name", ["key", "id"])
+def test_one_batch_goes_on_alone_and_dead_letters_stay(
+    name: str, ports: Database, storage: BatchStorage, connection: psycopg.Connection
+) -> None:
+    for key in ("a", "b"):
+        fail(ports, storage, connection, key)
+    batch = batch_id_of("a")
+    done = redrive(ports, storage, "a" if name == "key" else str(batch), "--json")
+    assert done.returncode == 0
+    assert json_of(done) == {"batches": [str(batch)], "dead_letters": 0}
+    assert (state_of(ports, batch), state_of(ports, batch_id_of("b"))) == ("loading", "failed")
+    assert message_count(storage, storage.queue.dead_letters.url) == (2, 0)
+    assert message_count(storage) == (3, 0)
+
+
+def test_with_nothing_to_go_on_with_it_says_so(ports: Database, storage: BatchStorage) -> None:
+    done = redrive(ports, storage)
+    assert (done.returncode, done.stdout) == (0, "no batch was given up; nothing was done\n")
+    assert json_of(redrive(ports, storage, "--json")) == {"batches": [], "dead_letters": 0}
+    plan(ports, storage.bucket, "k", make_rows(10))
+    done = redrive(ports, storage, "k")
+    assert (done.returncode, done.stdout) == (0, "batch k is loading; nothing was done\n")
+
+
+def test_dead_letters_alone_go_back_and_are_counted(ports: Database, storage: BatchStorage) -> None:
+    for number in range(12):
+        put_dead(storage, f'{{"work": "sing {number}"}}')
+    done = redrive(ports, storage)
+    assert done.stdout.splitlines()[-1] == "12 dead letters went back to the queue"
+    assert message_count(storage) == (12, 0)
+
+
+def test_what_cannot_be_gone_on_with_is_refused(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection
+) -> None:
+    unknown = redrive(ports, storage, "nobody")
+    assert unknown.returncode == 2
+    assert only_line(unknown) == "loader: no batch has the id or key 'nobody'; `loader batches` lists them"
+    batch = plan(ports, storage.bucket, "k", make_rows(10))
+    with WorkerHere(storage):
+        wait_until(ends(ports, batch.id, "published"))
+    published = redrive(ports, storage, "k")
+    assert published.returncode == 2
+    assert "is published; only one that has failed can be gone on with" in only_line(published)
+
+
+def test_it_names_what_it_lacks(ports: Database, storage: BatchStorage) -> None:
+    none = {"BATCH_BUCKET": "", "BATCH_QUEUE_URL": ""}
+    done = run("redrive", database=ports, **none)
+    assert done.returncode == 2
+    assert "set BATCH_BUCKET, BATCH_QUEUE_URL" in only_line(done)
