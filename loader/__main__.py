@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from access.errors import AccessError
 from database.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, SchemaMissing
 from loader.chunks import CHUNK_ROWS
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
@@ -40,6 +41,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     SchemaMissing: USAGE,
     Stopped: INTERRUPTED,
     StorageUnavailable: UNREACHABLE,
+    AccessError: USAGE,
     StorageError: USAGE,  # an object that is not there, a bucket that lets nobody in
     # The rest may go well the next time: the database was away, or another load of the batch was in between.
     DatabaseError: UNREACHABLE,
@@ -78,7 +80,7 @@ def command(body: FunctionType) -> click.Command:
     def told(**options: Any) -> None:
         try:
             body(**options)
-        except (DatabaseError, LoaderError, StorageError) as error:
+        except (AccessError, DatabaseError, LoaderError, StorageError) as error:
             end(error, next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), **options)
         except KeyboardInterrupt:
             end(Stopped("interrupted"), INTERRUPTED, **options)
@@ -274,15 +276,19 @@ def withdraw(batch: str, *, as_json: bool) -> None:
 def work(*, workers: int | None, as_json: bool) -> None:
     """Do what the queue brings, until SIGTERM or Ctrl-C.
 
-    The bucket is named by BATCH_BUCKET, the queue by BATCH_QUEUE_URL. It logs as JSON.
+    The bucket is named by BATCH_BUCKET, the queue by BATCH_QUEUE_URL. Whoever wants to be told of a batch's
+    end is, signed with the token by which RATES_API_TOKENS knows them. It logs as JSON.
     """
+    from access.tokens import Tokens
     from loader.stopping import StopSignal
     from loader.work import run_worker
     from telemetry.log import configure
 
     storage = storage_beside_database()
+    setting = os.environ.get("RATES_API_TOKENS")
+    tokens = Tokens(setting) if setting else None
     configure("loader", sys.stderr if as_json else sys.stdout)
-    done = run_worker(StopSignal(signal.SIGTERM, signal.SIGINT), storage, slots=workers)
+    done = run_worker(StopSignal(signal.SIGTERM, signal.SIGINT), storage, tokens, slots=workers)
     if as_json:
         print_json(done)
 

@@ -1,8 +1,8 @@
 """Behind the chunks, in a thread of its own: what nobody waits for, and what nobody else would notice.
 
-Every few seconds it ends withdrawals that were cut short, folds the totals of published batches into the base
-and throws away rows that count no more. Every few minutes one of all workers compares bucket and ledger: a
-batch whose event was lost is planned all the same.
+Every few seconds it ends withdrawals that were cut short, folds the totals of published batches into the
+base, throws away rows that count no more, and notes which batches will be late. Every few minutes one of all
+workers compares bucket and ledger: a batch whose event was lost is planned all the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
@@ -18,10 +17,9 @@ from uuid import UUID
 
 import psycopg
 
-from database.connect import connect, translated_errors
-from database.errors import DatabaseUnavailable, SchemaMissing
 from database.queries import query
 from loader.compact import fold_all
+from loader.deadlines import note_late
 from loader.discard import discard_all
 from loader.stopping import Stop
 from loader.withdraw import carry_out_all
@@ -32,8 +30,6 @@ from storage.messages import PlanBatch
 from storage.work_queue import WorkQueue
 from telemetry.log import get_logger
 
-# How long a published batch may wait before its totals are folded; answers are right all the while.
-TIDY_S = 2.0
 SWEEP_S = 300.0
 SWEEP_AGAIN_S = 30.0  # where the bucket could not be read
 # Younger ones have an event that is on its way; older ones have had it, or a dead letter, for as long as the
@@ -42,9 +38,6 @@ SWEPT_AGES = timedelta(minutes=1), timedelta(days=4)
 # A batch that was sent waits its turn behind whatever is in the queue; then it may have been lost again.
 SENT_AGAIN_S = 3600.0
 ASKED_AT_ONCE = 1_000
-# A database that is away is asked again after 1, 2, 4 … seconds, at most so many.
-BACKOFF_MAX_S = 5.0
-
 log = get_logger("rates.tidy")
 
 Chore = Callable[[psycopg.Connection, Callable[[], bool]], int]
@@ -52,12 +45,13 @@ CHORES: dict[str, Chore] = {
     "batches withdrawn": lambda connection, stop: carry_out_all(connection, stop=stop),
     "totals folded": lambda connection, stop: fold_all(connection, stop=stop),
     "chunks thrown away": lambda connection, stop: discard_all(connection, stop=stop),
+    "batches late": lambda connection, _stop: len(note_late(connection)),
 }
 
 
 @dataclass
 class Tidier:
-    """What a worker tidies; `run` is the thread. `done` counts by the names of CHORES."""
+    """What a worker tidies. `done` counts by the names of CHORES."""
 
     bucket: Bucket
     queue: WorkQueue
@@ -65,25 +59,6 @@ class Tidier:
     done: Counter[str] = field(default_factory=Counter)
     sweep_at: float = 0.0  # monotonic
     sent: dict[UUID, float] = field(default_factory=dict)  # by the sweep, and when
-
-    def run(self) -> None:
-        """Until it is told to stop, through a database that is away."""
-        failures = 0
-        while not self.stop.is_set():
-            try:
-                with translated_errors(), closing(connect("rates-worker", autocommit=True)) as connection:
-                    while not self.stop.is_set():
-                        self.tidy(connection)
-                        failures = 0
-                        self.stop.wait(TIDY_S)
-            except Exception as error:
-                pause_s = min(2.0**failures, BACKOFF_MAX_S)
-                failures += 1
-                if isinstance(error, DatabaseUnavailable | SchemaMissing):
-                    log.warning("database away", error=str(error), again_in_s=pause_s)
-                else:
-                    log.exception("tidying failed", again_in_s=pause_s)
-                self.stop.wait(pause_s)
 
     def tidy(self, connection: psycopg.Connection) -> None:
         """Does what there is to do, in steps it may be stopped between."""

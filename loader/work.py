@@ -2,7 +2,8 @@
 
 A message says that there is something to do, the ledger says what: so one that comes late, twice or never
 changes nothing (docs/decisions/0011-messages-are-tickets.md). `taken` holds the messages, `tickets` knows
-what each asks for, and `tidy` does in a thread beside what nobody waits for.
+what each asks for. In threads beside, `tidy` does what nobody waits for, and `callbacks` tells who wants to
+know how a batch ended.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from typing import TypeVar
 
 import psycopg
 
+from access.tokens import Tokens
 from database.connect import connect, translated_errors
+from loader.beside import backoff, start_beside
+from loader.callbacks import deliver_callbacks
 from loader.errors import Stopped
 from loader.load import cores
 from loader.stopping import Stop
@@ -38,8 +42,6 @@ SLOTS_MAX = 3
 RECEIVE_WAIT_S = 2
 # How often it is looked whether to stop while all slots are busy.
 BUSY_S = 0.5
-# What is away is asked again after 1, 2, 4 … seconds, at most so many: it is to be noticed when it is back.
-BACKOFF_MAX_S = 5.0
 # For so long after the last failure nothing new is taken, unless something went well meanwhile: longer than a
 # further try takes to fail.
 AWAY_S = 15.0
@@ -51,9 +53,12 @@ T = TypeVar("T")
 log = get_logger("rates.work")
 
 
-def run_worker(stop: Stop, storage: StorageSettings, *, slots: int | None = None) -> dict[str, int]:
+def run_worker(
+    stop: Stop, storage: StorageSettings, tokens: Tokens | None = None, *, slots: int | None = None
+) -> dict[str, int]:
     """Works until `stop` is set, through a database or storage that is away; returns what it did.
 
+    `tokens` sign what is told of a batch's end; without any, that is left to other workers.
     Raises StorageMisconfigured when there is no such queue.
     """
     bucket, queue = Bucket(storage.bucket), WorkQueue(storage.queue_url)
@@ -64,10 +69,13 @@ def run_worker(stop: Stop, storage: StorageSettings, *, slots: int | None = None
     tidier = Tidier(bucket, queue, stop)
     worker = Worker(tickets, Hand(queue), stop, slots)
     log.info("worker started", slots=slots)
-    tidying = threading.Thread(target=tidier.run, name="tidy", daemon=True)
-    tidying.start()
+    beside = [start_beside("tidy", tidier.tidy, stop)]
+    if tokens is not None:
+        tell = partial(deliver_callbacks, tokens=tokens, stop=stop.is_set)
+        beside.append(start_beside("callbacks", tell, stop))
     worker.run()
-    tidying.join()
+    for thread in beside:
+        thread.join()
     done = {"chunks": tickets.done["chunks"], "folded": tidier.done["totals folded"]}
     log.info("worker stopped", **done)
     return done
@@ -203,7 +211,3 @@ class Worker:
             else:
                 self.away_until = 0.0
                 return result
-
-
-def backoff(failures: int) -> float:
-    return min(2.0**failures, BACKOFF_MAX_S)

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
-from loader import tickets, work
+from loader import beside, tickets, work
 from loader.planned import PlannedChunk
 from loader.redrive import redrive
 from local.postgres import PostgresServer, free_port
@@ -38,7 +38,7 @@ Do = Callable[[psycopg.Connection, Bucket, PlannedChunk], None]
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the test's own process."""
     monkeypatch.setattr(work, "RECEIVE_WAIT_S", 1)
-    monkeypatch.setattr(work, "BACKOFF_MAX_S", 0.1)
+    monkeypatch.setattr(beside, "BACKOFF_MAX_S", 0.1)
     monkeypatch.setattr(tickets, "FAILURE_PAUSE_S", 0.02)
 
 
