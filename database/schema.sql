@@ -155,7 +155,7 @@ CREATE VIEW public.batch_status AS
             (EXTRACT(epoch FROM LEAST('00:01:00'::interval, GREATEST((statement_timestamp() - begun.begun_at), '00:00:00.1'::interval))))::double precision AS seconds
            FROM ( SELECT COALESCE(max(batch_events.at), batches.created_at) AS begun_at
                    FROM public.batch_events
-                  WHERE ((batch_events.batch_id = batches.id) AND (batch_events.event = ANY (ARRAY['opened'::text, 'reopened'::text, 'resumed'::text])) AND (batches.state = 'loading'::text))) begun) pace ON (((batches.state = 'loading'::text) AND (batches.withdrawn_by IS NULL))))
+                  WHERE ((batch_events.batch_id = batches.id) AND (batch_events.event = ANY (ARRAY['opened'::text, 'reopened'::text, 'resumed'::text, 'redriven'::text])) AND (batches.state = 'loading'::text))) begun) pace ON (((batches.state = 'loading'::text) AND (batches.withdrawn_by IS NULL))))
      LEFT JOIN LATERAL ( SELECT COALESCE(sum(chunks.row_count), (0)::bigint) AS row_count,
             (count(*))::integer AS chunk_count,
             COALESCE(sum(chunks.error_count), (0)::bigint) AS error_count,

@@ -116,7 +116,7 @@ LEFT JOIN LATERAL (
         SELECT coalesce(max(batch_events.at), batches.created_at) AS begun_at
         FROM batch_events
         WHERE
-            batch_events.batch_id = batches.id AND batch_events.event IN ('opened', 'reopened', 'resumed')
+            batch_events.batch_id = batches.id AND batch_events.event IN ('opened', 'reopened', 'resumed', 'redriven')
             AND batches.state = 'loading'
     ) AS begun
 ) AS pace ON batches.state = 'loading' AND batches.withdrawn_by IS NULL
