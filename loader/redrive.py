@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from database.queries import query
 from loader.errors import UsageError
 from loader.ledger import Batch, record_event
+from loader.planned import TICKETS_MAX
 from loader.withdraw import find_by_name
 from storage.messages import DoChunk, PlanBatch, Work
 from storage.work_queue import AT_ONCE_MAX, WorkQueue
@@ -65,7 +66,8 @@ def begin_again(connection: psycopg.Connection, queue: WorkQueue, batch: Batch) 
         connection.execute(query("loader", "forget_plan_attempts"), key)
         chunks = connection.execute(query("loader", "forget_chunk_attempts"), key).fetchall()
         record_event(connection, batch, "redriven")
-    works: list[Work] = [PlanBatch(batch.id), *(DoChunk(batch.id, chunk_no) for (chunk_no,) in chunks)]
+    tickets = [DoChunk(batch.id, chunk_no) for (chunk_no,) in chunks[:TICKETS_MAX]]
+    works: list[Work] = [PlanBatch(batch.id), *tickets]
     queue.send(works)
     return True
 

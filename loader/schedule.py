@@ -19,7 +19,7 @@ from loader.chunks import Chunk
 from loader.content import decode_content
 from loader.errors import LoaderError
 from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, write_chunk
-from loader.planned import PlannedChunk, read_chunk
+from loader.planned import TICKETS_MAX, PlannedChunk, read_chunk
 from loader.publish import Ending, end_batch
 from storage.bucket import Bucket
 from telemetry.log import bound, get_logger
@@ -168,6 +168,12 @@ def undecided_batches(connection: psycopg.Connection) -> list[Batch]:
     """Those whose chunks are all in, and whose last worker did not live to end them."""
     with connection.cursor(row_factory=class_row(Batch)) as cursor:
         return cursor.execute(query("loader", "undecided_batches")).fetchall()
+
+
+def more_than_tickets(connection: psycopg.Connection) -> bool:
+    """Whether there are chunks that no ticket was sent for."""
+    found = connection.execute(query("loader", "more_than_tickets"), {"tickets_max": TICKETS_MAX}).fetchone()
+    return found == (True,)
 
 
 def unplanned_batches(connection: psycopg.Connection) -> list[UUID]:

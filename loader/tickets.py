@@ -28,6 +28,7 @@ from loader.schedule import (
     ATTEMPTS_MAX,
     do_chunk,
     end_if_done,
+    more_than_tickets,
     next_chunk,
     record_failure,
     release,
@@ -72,10 +73,11 @@ class Tickets:
     owed: deque[PlannedChunk] = field(default_factory=deque)  # whose last try has to be taken back
 
     def do(self, connection: psycopg.Connection, work: Work) -> bool:
-        """Does what a message asks for; False where it is still to be done. Raises Stopped."""
+        """Does what a message asks for; False where there is still something to do for it. Raises Stopped."""
         match work:
             case DoChunk():
-                return self.do_next_chunk(connection) != "failed"
+                done = self.do_next_chunk(connection)
+                return done == "none" or (done == "done" and not more_than_tickets(connection))
             case NewObject(key):
                 return self.plan_in_turn(connection, find_accepted(self.bucket, key))
             case PlanBatch(batch):

@@ -360,7 +360,7 @@ def test_a_published_batch_is_withdrawn_by_message_folded_or_not(
 def test_a_batch_that_is_loading_is_withdrawn_and_its_tickets_are_for_nothing(
     ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = send(ports, storage, "k", make_rows(200), chunk_rows=10)
+    batch = send(ports, storage, "k", make_rows(1_000), chunk_rows=10)
     with WorkerHere(storage):
         wait_until(lambda: ports.rows("SELECT count(*) > 2 FROM chunks") == [(True,)])
         storage.queue.send([WithdrawBatch(batch, "alice")])
