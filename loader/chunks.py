@@ -19,8 +19,9 @@ COLUMNS = ("orig_code", "dest_code", "day", "price")
 # Enough for a chunk's totals to be far fewer than its rows (docs/decisions/0009-totals-a-lane-and-month.md),
 # and little enough for four chunks at once in 256 MB.
 CHUNK_ROWS = 200_000
-# However long the rows are, so that the memory a chunk takes is bounded.
-CHUNK_BYTES_MAX = 32 * 1024 * 1024
+# However long the rows are, so that the memory a chunk takes is bounded: up to ten times its bytes while
+# it is checked (`tests/system/test_upload_memory.py`).
+CHUNK_BYTES_MAX = 8 * 1024 * 1024
 
 Fault = tuple[str | None, str | None, str]  # column, value, reason
 
