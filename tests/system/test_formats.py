@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
-from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-import polars as pl
 import pytest
 
 from loader.load import Options, load
 from loader.sources import Files
 from local.object_storage import ACCESS_KEY_ID, HOST, REGION, SECRET_ACCESS_KEY, answers, client
 from local.postgres import PostgresServer, free_port
-from tests.loader.batches import TIMEOUT_S, Row, command, environment, make_rows, one_database
-from tests.loader.rows_by_the_rules import BYTE_ORDER_MARK, COLUMNS, zstd
+from tests.loader.batches import TIMEOUT_S, command, environment, make_rows, one_database
+from tests.loader.rows_by_the_rules import COLUMNS, zstd
 from tests.postgres import Database
+from tests.system.spellings import (
+    COMPRESSIONS,
+    SPELLINGS,
+    Spelling,
+    Values,
+    as_csv,
+    as_ndjson,
+    as_ndjson_without_nulls,
+    named,
+)
 from tests.waiting import wait_until
 
 ROWS = make_rows(3_000)
-OTHER_ORDER = ["price", "day", "dest_code", "orig_code"]
 BUCKET = "batches"
 # What a batch alone answers.
 ANSWERS = """
@@ -40,74 +45,6 @@ FROM lane_month_deltas JOIN batches ON batch_no = posting_no,
     unnest(days, price_sums, price_counts) AS of_day (day, price_sum, price_count)
 WHERE id = %s AND state = 'published' GROUP BY 1, 2, 3
 """
-Values = dict[str, Any]  # of a row, by its columns; None where one is missing
-Spelling = Callable[[list[Values]], bytes]
-
-
-def as_csv(
-    columns: list[str] = COLUMNS, *, mark: bytes = b"", end: str = "\n", quoted: bool = False
-) -> Spelling:
-    def spell(rows: list[Values]) -> bytes:
-        text = StringIO()
-        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
-        writer = csv.DictWriter(text, columns, lineterminator=end, quoting=quoting)
-        writer.writeheader()
-        writer.writerows(rows)
-        return mark + text.getvalue().encode()
-
-    return spell
-
-
-def as_ndjson(columns: list[str] = COLUMNS, **layout: Any) -> Spelling:
-    """A value that is missing is null."""
-
-    def spell(rows: list[Values]) -> bytes:
-        lines = [json.dumps({name: row[name] for name in columns}, default=str, **layout) for row in rows]
-        return "".join(f"{line}\n" for line in lines).encode()
-
-    return spell
-
-
-def as_ndjson_without_nulls(rows: list[Values]) -> bytes:
-    lines = [{name: value for name, value in row.items() if value is not None} for row in rows]
-    return "".join(f"{json.dumps(line, default=str)}\n" for line in lines).encode()
-
-
-def as_parquet(columns: list[str] = COLUMNS, **types: Any) -> Spelling:
-    def spell(rows: list[Values]) -> bytes:
-        file = BytesIO()
-        texts = [
-            {name: value if name in types else as_text(value) for name, value in row.items()} for row in rows
-        ]
-        schema = {name: types.get(name, pl.String) for name in columns}
-        pl.DataFrame(texts, schema=schema, orient="row").write_parquet(file, row_group_size=700)
-        return file.getvalue()
-
-    return spell
-
-
-def as_text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-SPELLINGS: dict[str, Spelling] = {
-    "CSV": as_csv(),
-    "CSV, all quoted": as_csv(quoted=True),
-    "CSV, lines ending in CRLF": as_csv(end="\r\n"),
-    "CSV, marked as UTF-8": as_csv(mark=BYTE_ORDER_MARK),
-    "CSV, another order": as_csv(OTHER_ORDER),
-    "NDJSON": as_ndjson(),
-    "NDJSON, another order and no spaces": as_ndjson(OTHER_ORDER, separators=(",", ":")),
-    "NDJSON, prices as text": lambda rows: as_ndjson()([{**row, "price": str(row["price"])} for row in rows]),
-    "Parquet": as_parquet(day=pl.Date, price=pl.Int32),
-    "Parquet, another order and type": as_parquet(OTHER_ORDER, day=pl.Date, price=pl.Int64),
-    "Parquet, all text": as_parquet(),
-}
-COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
-    "plain": bytes,
-    "gzip": gzip.compress,
-    "zstd": zstd.compress,
-}
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +65,6 @@ def storage() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
-
-
-def named(rows: list[Row]) -> list[Values]:
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
 def expected_answers() -> list[tuple]:

@@ -22,8 +22,9 @@ import pytest
 
 from local.postgres import PostgresServer, free_port
 from tests.batch_storage import BatchStorage
-from tests.loader.batches import DIFFERENCES, TIMEOUT_S, begin, json_of, run, write_csv
+from tests.loader.batches import TIMEOUT_S, begin, json_of, run, write_csv
 from tests.postgres import PASSWORD, Database, clone, make_template
+from tests.system.left_behind import THIS, left_behind
 from tests.waiting import wait_until
 
 FILES = 3
@@ -60,37 +61,6 @@ FOUND = f"""
 SELECT batches.key, {PRINT} FROM batches LEFT JOIN prices USING (batch_no)
 WHERE state = 'published' GROUP BY batches.key
 """
-THIS = "(SELECT oid FROM pg_database WHERE datname = current_database())"
-# None of it may be there when nobody is at work, whatever happened before.
-LEFT_BEHIND = {
-    "answers that are not what the published prices add up to": DIFFERENCES,
-    "advisory locks": f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = {THIS}",
-    "prepared transactions": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
-    "rows of no batch": """
-        SELECT DISTINCT batch_no FROM prices
-        WHERE batch_no NOT IN (SELECT batch_no FROM batches UNION SELECT batch_no FROM discards)
-    """,
-    "totals of no batch": """
-        SELECT DISTINCT posting_no FROM lane_month_deltas
-        WHERE abs(posting_no) NOT IN (SELECT batch_no FROM batches UNION SELECT batch_no FROM discards)
-    """,
-    "chunks in the ledger whose rows are others": """
-        SELECT batch_no, chunk_no, chunks.row_count, found FROM batches JOIN (
-            chunks FULL JOIN (
-                SELECT batch_no, chunk_no, count(*) AS found FROM prices GROUP BY batch_no, chunk_no
-            ) AS rows_in USING (batch_no, chunk_no)
-        ) USING (batch_no)
-        WHERE state IN ('loading', 'published') AND chunks.row_count IS DISTINCT FROM found
-    """,
-    "batches published or withdrawn twice": """
-        SELECT batch_id, event FROM batch_events WHERE event IN ('published', 'withdrawn')
-        GROUP BY batch_id, event HAVING count(*) > 1
-    """,
-    "a data version that did not count each change of the answers": """
-        SELECT version FROM data_version
-        WHERE version <> (SELECT count(*) FROM batch_events WHERE event IN ('published', 'withdrawn'))
-    """,
-}
 RELATIONS = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1, 2
@@ -252,8 +222,7 @@ class Life:
     def check(self) -> None:
         """Each batch is in whole or not at all, and nothing is left of what was killed."""
         wait_until(lambda: self.database.rows(SESSIONS) == [(0,)])
-        left = {what: rows for what, query in LEFT_BEHIND.items() if (rows := self.database.rows(query))}
-        assert left == {}, f"after {self.killed} were killed"
+        assert left_behind(self.database) == {}, f"after {self.killed} were killed"
         for key, *of_rows in self.database.rows(FOUND):
             assert tuple(of_rows) == self.prints[self.number(key)], f"batch {key} is not the rows of its file"
         assert self.database.rows(RELATIONS) == self.relations
