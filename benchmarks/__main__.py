@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import BenchmarkError, alternatives, loader
+from benchmarks import BenchmarkError, alternatives, ingestion, loader
 from benchmarks.targets import MILLION, Verdict
 from local import LocalError
 from local.environment import forget_other_systems
@@ -51,6 +51,12 @@ def run_loader(settings: Settings, scratch: Path) -> list[Verdict]:
     return loader.run(settings.row_counts, scratch, output=settings.folder / "loader.json", say=say)
 
 
+def run_ingestion(settings: Settings, scratch: Path) -> list[Verdict]:
+    """For the largest size, or what is enough of it."""
+    rows = settings.row_counts[-1]
+    return ingestion.run(rows, scratch, output=settings.folder / "ingestion.json", say=say)
+
+
 def run_alternatives(settings: Settings, scratch: Path) -> list[Verdict]:
     """For one size; it judges nothing."""
     row_count = MILLION if MILLION in settings.row_counts else settings.row_counts[-1]
@@ -60,10 +66,11 @@ def run_alternatives(settings: Settings, scratch: Path) -> list[Verdict]:
 
 PARTS: dict[str, Callable[[Settings, Path], list[Verdict]]] = {
     "loader": run_loader,
+    "ingestion": run_ingestion,
     "alternatives": run_alternatives,
 }
 # What was not chosen is measured when somebody asks for it by name.
-BY_DEFAULT = ("loader",)
+BY_DEFAULT = ("loader", "ingestion")
 
 
 def exit_status(verdicts: list[Verdict]) -> int:
