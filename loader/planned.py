@@ -23,7 +23,7 @@ from storage.layout import chunks_prefix
 
 # So many tickets of a batch are in the queue at most, however many chunks it has: whatever is sent next, a
 # new batch or a withdrawal, waits behind them (`tests/system/test_fairness.py`); and they are enough for
-# several workers to be started over. Whoever has done a chunk puts its ticket back while there are more chunks.
+# several workers to be started over. Whoever has done a chunk puts its ticket back while there are more.
 TICKETS_MAX = 32
 
 

@@ -21,6 +21,7 @@ import psycopg
 
 from access.tokens import Tokens
 from database.connect import connect, translated_errors
+from loader.allocation import give_memory_back
 from loader.beside import backoff, start_beside
 from loader.callbacks import deliver_callbacks
 from loader.errors import Stopped
@@ -37,7 +38,7 @@ from storage.work_queue import Received, WorkQueue
 from telemetry.log import get_logger
 
 # By itself a worker does no more at once: each slot has a chunk in memory, and all of them 256 MB.
-SLOTS_MAX = 3
+SLOTS_MAX = 2
 # How long a message is waited for; a worker that is told to stop is in here for no longer than that.
 RECEIVE_WAIT_S = 2
 # How often it is looked whether to stop while all slots are busy.
@@ -61,6 +62,7 @@ def run_worker(
     `tokens` sign what is told of a batch's end; without any, that is left to other workers.
     Raises StorageMisconfigured when there is no such queue.
     """
+    give_memory_back()
     bucket, queue = Bucket(storage.bucket), WorkQueue(storage.queue_url)
     with suppress(StorageUnavailable):
         _ = queue.dead_letters

@@ -237,8 +237,8 @@ def test_an_acknowledgement_that_does_not_arrive_is_told_and_the_repeat_does_not
     with WorkerHere(storage):
         batch = send(ports, storage, "k", rows, chunk_rows=10)
         wait_until(ends(ports, batch, "published"))
+        wait_until(lambda: [line["event"] for line in logged].count("message not acknowledged") == 3)
         wait_until(lambda: empty(storage))
-    assert len([line for line in logged if line["event"] == "message not acknowledged"]) == 3
     assert_answers_are_what_was_published(ports, rows)
     assert events_of(ports, batch).count("published") == 1
 
