@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STACK ?= dev
+# Tests wait more than they compute.
+JOBS ?= 3
 LOCKS := api loader local infra dev
 
 ## up: PostgreSQL, S3 and SQS, the API and one loader on this machine; Ctrl-C stops them
@@ -16,10 +18,10 @@ up: .venv/local.stamp
 env: .venv/local.stamp
 	@$(BIN)/python -m local env
 
-## test: every test
+## test: every test; TESTS=tests/api for some, JOBS=1 for one at a time
 .PHONY: test
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+	@$(BIN)/python -m pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 ## bench: the table of figures and targets; BENCH=loader for a part, ROWS=50000,1000000 for other sizes
 .PHONY: bench

@@ -17,6 +17,8 @@ WRITER, READER = "a-token-that-may-read-and-write", "a-token-that-may-only-read"
 TOKENS = {
     "RATES_API_TOKENS": f"{entry_of('writer', [READ, WRITE], WRITER)} {entry_of('reader', [READ], READER)}"
 }
+# The id of no batch.
+NOBODY = "00000000-0000-4000-8000-000000000000"
 CSV = b"orig_code,dest_code,day,price\nCNSGH,EETLL,2021-03-01,2510\n"
 BATCH_KEYS = {
     *(

@@ -13,7 +13,7 @@ import pytest
 
 from loader.load import Result
 from storage.layout import batch_id_of
-from tests.api.ingestion import BATCH_KEYS, CSV, accepted, post, refused, told
+from tests.api.ingestion import BATCH_KEYS, CSV, NOBODY, accepted, post, refused, told
 from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.batch_storage import BatchStorage
@@ -139,7 +139,7 @@ def test_a_key_that_somebody_else_had_first_leads_to_their_batch(
     assert answer.headers["content-location"] == f"/batches/{result.batch}"
 
 
-@pytest.mark.parametrize("name", [str(uuid4()), "none", "%00", "é", "1", "x" * 500])
+@pytest.mark.parametrize("name", [NOBODY, "none", "%00", "é", "1", "x" * 500])
 @pytest.mark.parametrize("rest", ["", "/errors", "/errors.csv"])
 def test_a_batch_that_there_is_not_is_404(ingestion: Service, name: str, rest: str) -> None:
     refused(ingestion.get(f"/batches/{name}{rest}"), 404, "batch_not_found")

@@ -17,6 +17,7 @@ from access.tokens import WRITE, entry_of
 from local.postgres import HOST
 from tests.api.ingestion import (
     CSV,
+    NOBODY,
     READER,
     TOKENS,
     WRITER,
@@ -35,8 +36,8 @@ from tests.waiting import TIMEOUT_S, wait_until
 WRITES = [
     ("POST", "/batches"),
     ("POST", "/batches/uploads"),
-    ("POST", f"/batches/{uuid4()}/upload"),
-    ("DELETE", f"/batches/{uuid4()}"),
+    ("POST", f"/batches/{NOBODY}/upload"),
+    ("DELETE", f"/batches/{NOBODY}"),
 ]
 AWAY = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
 

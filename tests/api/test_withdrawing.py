@@ -14,7 +14,7 @@ import pytest
 from loader.withdraw import withdraw
 from local.postgres import HOST
 from storage.messages import WithdrawBatch
-from tests.api.ingestion import CSV, TOKENS, accepted, bearing, post, refused, told, works_in
+from tests.api.ingestion import CSV, NOBODY, TOKENS, accepted, bearing, post, refused, told, works_in
 from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.batch_storage import BatchStorage
@@ -87,7 +87,7 @@ def test_a_batch_of_which_nothing_is_in_is_refused(
     assert works_in(store) == set()
 
 
-@pytest.mark.parametrize("name", [str(uuid4()), "none", "%00"])
+@pytest.mark.parametrize("name", [NOBODY, "none", "%00"])
 def test_a_batch_that_there_is_not_is_404(ingestion: Service, name: str) -> None:
     refused(delete(ingestion, name), 404, "batch_not_found")
 
