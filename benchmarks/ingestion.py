@@ -32,6 +32,7 @@ from benchmarks.memory import watched
 from benchmarks.random_prices import write_prices
 from benchmarks.report import WIDTH, shown, verdicts_table
 from benchmarks.targets import Verdict
+from database.queries import query
 from local.postgres import PostgresServer
 
 SMALL_ROWS = 50_000
@@ -44,12 +45,6 @@ KILLS = 3
 # Three workers, the database and moto cannot be quicker than one where they share two cores.
 CORES_MIN = 4
 HELD_TIMEOUT_S = 60
-# What a worker is at, by the port that it talks to the database from: two numbers in one lock.
-HELD = """
-SELECT classid::bigint, objid::bigint FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND objsubid = 2 AND client_port = ANY (%s)
-    AND (classid::bigint, objid::bigint) IN (SELECT batch_no, chunk_no FROM planned_chunks)
-"""
 IS_IN = "SELECT FROM chunks WHERE batch_no = %s AND chunk_no = %s"
 HOW = (
     f"Accepting is from a request's first byte to its 202, the worst of {ROUNDS}. The spread is from the end"
@@ -195,7 +190,7 @@ def seconds_to_recover(fleet: Fleet) -> float:
 def held_by(worker: psutil.Process, connection: psycopg.Connection) -> list[tuple[int, int]]:
     """Batch and chunk number of what it has in hand, and has not committed."""
     ports = [each.laddr.port for each in worker.net_connections() if each.laddr]
-    return connection.execute(HELD, [ports]).fetchall()
+    return connection.execute(query("benchmarks", "held_chunks"), [ports]).fetchall()
 
 
 # --- what is told of it ------------------------------------------------------------------------------------
