@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import structlog
 import structlog.testing
 
+from storage.bucket import Bucket
+from tests.batch_storage import BatchStorage
 from tests.loader.batches import add_places, make_rows, write_csv
 from tests.postgres import Database
 
@@ -28,3 +31,14 @@ def logged() -> Iterator[list[structlog.typing.EventDict]]:
     """What the test's own process logs, a line an event."""
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         yield lines
+
+
+@pytest.fixture
+def connection(ports: Database) -> Iterator[psycopg.Connection]:
+    with ports.connect("rates_loader") as connection:
+        yield connection
+
+
+@pytest.fixture
+def bucket(storage: BatchStorage) -> Bucket:
+    return storage.bucket

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +12,6 @@ from loader.chunks import COLUMNS
 from storage.bucket import Bucket
 from storage.layout import batch_id_of, content_key, manifest_key, upload_key
 from storage.manifest import read_manifest
-from tests.batch_storage import BatchStorage
 from tests.loader.batches import assert_answers_are_what_was_published, make_rows
 from tests.loader.dumps import dump_text
 from tests.loader.planning import Sent, accept, do_all, plan
@@ -21,17 +19,6 @@ from tests.postgres import Database
 
 ROWS = make_rows(20)
 CSV = "".join(f"{','.join(map(str, row))}\n" for row in [COLUMNS, *ROWS]).encode()
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
-
-
-@pytest.fixture
-def bucket(storage: BatchStorage) -> Bucket:
-    return storage.bucket
 
 
 def test_a_batch_is_found_by_its_manifest_its_content_and_its_id(bucket: Bucket) -> None:

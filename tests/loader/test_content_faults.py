@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from io import BytesIO
 
 import polars as pl
@@ -15,7 +14,6 @@ from loader.planned import forget_chunk_objects, read_chunk
 from storage.bucket import Bucket
 from storage.errors import ObjectChanged, ObjectMissing
 from storage.layout import batch_id_of, upload_key
-from tests.batch_storage import BatchStorage
 from tests.loader.batches import assert_nothing_is_left_but_the_ledger, make_rows
 from tests.loader.planning import Sent, accept, do_all, open_small, plan, planned
 from tests.postgres import Database
@@ -28,17 +26,6 @@ def parquet() -> bytes:
     content = BytesIO()
     FRAME.write_parquet(content)
     return content.getvalue()
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
-
-
-@pytest.fixture
-def bucket(storage: BatchStorage) -> Bucket:
-    return storage.bucket
 
 
 def failure(database: Database) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,12 +21,6 @@ from tests.postgres import Database
 from tests.telemetry.logged import logged
 
 Begin = Callable[..., Batch]
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
 
 
 @pytest.fixture

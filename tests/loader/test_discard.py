@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,12 +39,6 @@ def kept(ports: Database, tmp_path: Path) -> Database:
     """With a published batch that must stay as it is."""
     load_rows(tmp_path, KEPT, "kept", chunk_rows=10)
     return ports
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
 
 
 def reject(folder: Path, key: str = "bad", chunks: int = 5) -> Result:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,6 @@ from loader.formats import compression
 from loader.formats.compression import EXPANDED_BYTES_FREE, EXPANSION_MAX, zstd
 from loader.sources import Files
 from storage.bucket import Bucket
-from tests.batch_storage import BatchStorage
 from tests.loader.batches import CODES, FIRST_DAY, assert_nothing_is_left_but_the_ledger
 from tests.loader.dumps import dump_text
 from tests.loader.parquet_bomb import parquet_bomb
@@ -77,17 +76,6 @@ status = Path("/proc/self/status").read_text()
 peak_kb = int(status.split("VmHWM:")[1].split()[0])
 print(msgspec.json.encode({"bytes": bytes_, "fault": fault, "peak_mb": peak_kb // 1024}).decode())
 """
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
-
-
-@pytest.fixture
-def bucket(storage: BatchStorage) -> Bucket:
-    return storage.bucket
 
 
 def bomb(kind: str, first: bytes, then: bytes, times: int = 300) -> bytes:

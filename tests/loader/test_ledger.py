@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,12 +32,6 @@ from tests.postgres import Database
 from tests.waiting import wait_until
 
 HASH, OTHER_HASH = b"1" * 32, b"2" * 32
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
 
 
 def open_(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -27,7 +27,6 @@ from loader.sources import Files
 from loader.withdraw import withdraw
 from storage.bucket import Bucket
 from storage.errors import StorageUnavailable
-from tests.batch_storage import BatchStorage
 from tests.loader.batches import (
     CODES,
     assert_answers_are_what_was_published,
@@ -100,17 +99,6 @@ DUMPS = {
     "an archive": b"PGDMP" + bytes(100),
 }
 CUT_INTO_RANGES = {"csv", "csv with a mark and CRLF", "csv with a line too long", "ndjson", "dump"}
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
-
-
-@pytest.fixture
-def bucket(storage: BatchStorage) -> Bucket:
-    return storage.bucket
 
 
 def loaded(name: str, content: bytes, folder: Path, rows_max: int) -> list[Chunk]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -26,12 +25,6 @@ def storage(storage: BatchStorage) -> BatchStorage:
     """Without the test that S3 sends when it is set up."""
     lose_messages(storage)
     return storage
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
 
 
 def redrive(database: Database, storage: BatchStorage, *arguments: str) -> subprocess.CompletedProcess[str]:

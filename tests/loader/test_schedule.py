@@ -36,12 +36,6 @@ HELD = "SELECT objid FROM pg_locks WHERE locktype = 'advisory'"
 
 
 @pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
-
-
-@pytest.fixture
 def other(ports: Database) -> Iterator[psycopg.Connection]:
     with ports.connect("rates_loader") as connection:
         yield connection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -28,12 +27,6 @@ NOW = datetime.now(UTC)
 @pytest.fixture(autouse=True)
 def of_any_age(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tidy, "SWEPT_AGES", (timedelta(seconds=-5), timedelta(days=4)))
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
 
 
 @pytest.fixture

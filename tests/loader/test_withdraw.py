@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -43,12 +42,6 @@ from tests.waiting import wait_until
 ROWS, OTHERS = make_rows(100), make_rows(80, seed=2)
 STATE = "SELECT state, withdrawn_by IS NOT NULL, ended_at IS NOT NULL FROM batches WHERE key = %s"
 REVERSED = "SELECT count(*) FROM chunks WHERE reversed"
-
-
-@pytest.fixture
-def connection(ports: Database) -> Iterator[psycopg.Connection]:
-    with ports.connect("rates_loader") as connection:
-        yield connection
 
 
 def take_back(database: Database, name: str) -> Withdrawal:
