@@ -45,6 +45,7 @@ KILLS = 3
 # Three workers, the database and moto cannot be quicker than one where they share two cores.
 CORES_MIN = 4
 HELD_TIMEOUT_S = 60
+HAS_ENDED = "SELECT FROM batches WHERE id = %s AND state <> 'loading'"
 IS_IN = "SELECT FROM chunks WHERE batch_no = %s AND chunk_no = %s"
 HOW = (
     f"Accepting is from a request's first byte to its 202, the worst of {ROUNDS}. The spread is from the end"
@@ -127,9 +128,12 @@ class Bench:
         for number in range(KILLS):
             self.say(f"{self.figures.rows:,} rows: kill {number + 1} of {KILLS}")
             with self.fleet(2) as fleet:
-                batch = fleet.upload(file)
-                self.figures.recovery_s.append(seconds_to_recover(fleet))
-                fleet.wait_until_published(batch, self.figures.rows)
+                batches = [fleet.upload(file)]
+                while (seconds := seconds_to_recover(fleet, batches[-1])) is None:
+                    batches.append(fleet.upload(file))
+                self.figures.recovery_s.append(seconds)
+                for batch in batches:
+                    fleet.wait_until_published(batch, self.figures.rows)
 
 
 def run(row_count: int, scratch: Path, *, output: Path, say: Callable[[str], None]) -> list[Verdict]:
@@ -167,16 +171,16 @@ def repeated(file: Path, size: int) -> tuple[Iterator[bytes], int, int]:
     return content(), len(header) + 1 + times * len(rows), times * rows.count(b"\n")
 
 
-def seconds_to_recover(fleet: Fleet) -> float:
-    """Kills the first worker with a chunk in hand. Raises BenchmarkError where it never has one."""
+def seconds_to_recover(fleet: Fleet, batch: str) -> float | None:
+    """Kills the first worker with a chunk in hand; None where the batch ended before it had one."""
     victim = psutil.Process(fleet.workers[0].pid)
-    deadline = time.monotonic() + HELD_TIMEOUT_S
     with fleet.database.connect() as connection:
-        while time.monotonic() < deadline:
+        while connection.execute(HAS_ENDED, [batch]).fetchone() is None:
             victim.suspend()  # so that what it holds is what it is killed with
             if chunks := held_by(victim, connection):
                 victim.kill()
                 began = time.monotonic()
+                deadline = began + HELD_TIMEOUT_S
                 while not all(connection.execute(IS_IN, chunk).fetchone() is not None for chunk in chunks):
                     if time.monotonic() > deadline:
                         raise BenchmarkError(f"nobody did the chunks of a killed worker: {chunks}")
@@ -184,7 +188,7 @@ def seconds_to_recover(fleet: Fleet) -> float:
                 return time.monotonic() - began
             victim.resume()
             time.sleep(POLL_S)
-    raise BenchmarkError(f"a worker had no chunk in hand within {HELD_TIMEOUT_S} s")
+    return None
 
 
 def held_by(worker: psutil.Process, connection: psycopg.Connection) -> list[tuple[int, int]]:
