@@ -18,10 +18,10 @@ up: .venv/local.stamp
 env: .venv/local.stamp
 	@$(BIN)/python -m local env
 
-## test: every test; TESTS=tests/api for some, JOBS=1 for one at a time
+## test: every test; TESTS=tests/api for some, JOBS=1 for one at a time, COV=1 with coverage
 .PHONY: test
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(BIN)/python -m pytest $(if $(COV),--cov --cov-report=term) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 ## bench: the table of figures and targets; BENCH=loader for a part, ROWS=50000,1000000 for other sizes
 .PHONY: bench

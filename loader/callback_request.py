@@ -47,11 +47,11 @@ class Call:
         thread = threading.Thread(target=self._run, daemon=True, name="callback")
         thread.start()
         thread.join(timeout_s)
-        late = thread.is_alive()
-        self._hang_up()
-        if self.status is None:
+        late, status = thread.is_alive(), self.status
+        self._hang_up()  # to the thread, the end of a header that does not end
+        if status is None:
             raise Unanswered(f"no answer within {timeout_s:g} s" if late else self.fault)
-        return self.status
+        return status
 
     def _run(self) -> None:
         try:

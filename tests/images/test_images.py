@@ -174,7 +174,8 @@ def test_the_loaders_disk_has_rights_by_which_its_user_may_write_there(
 ) -> None:
     with new_container(builder, images["loader"]) as untouched:
         assert untouched.config["Volumes"] == {"/tmp": {}}  # noqa: S108
-        assert untouched.run("stat", "--format=%a", "/tmp").stdout.strip() == "1777"  # noqa: S108
+        # Some builders drop the sticky bit of a folder that is a volume.
+        assert untouched.run("stat", "--format=%a", "/tmp").stdout.strip() in {"777", "1777"}  # noqa: S108
 
 
 def test_the_health_check_fails_where_no_api_listens(containers: dict[str, Container]) -> None:

@@ -168,7 +168,8 @@ def test_a_batch_that_compresses_well_goes_in(kind: str, tmp_path: Path) -> None
     else:
         path.write_bytes(gzip.compress(content, 1) if kind == "gzip" else zstd.compress(content))
     assert len(content) > 8 * path.stat().st_size
-    assert len(list(Files([path]).chunks(1_000_000))) == 3
+    chunks = [chunk.columns() for chunk in Files([path]).chunks(1_000_000)]
+    assert sum(chunk.height for chunk in chunks if chunk is not None) == prices.height
 
 
 def test_what_is_little_may_expand_as_it_likes(tmp_path: Path) -> None:
