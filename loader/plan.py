@@ -23,7 +23,7 @@ from loader.cut import Cut, Cuts, cutting, cutting_on
 from loader.errors import FileRejected, LoaderError, Stopped
 from loader.inputs import StoredContent
 from loader.ledger import Batch, claim_chunk, find_batch, record_event, write_chunk
-from loader.planned import TICKETS_MAX, forget_chunk_objects
+from loader.planned import ATTEMPTS_MAX, TICKETS_MAX, forget_chunk_objects
 from loader.publish import give_up
 from storage.bucket import Bucket
 from storage.errors import ObjectChanged, ObjectMissing, StorageUnavailable
@@ -33,8 +33,6 @@ from storage.messages import DoChunk
 from telemetry.log import bound, get_logger
 from telemetry.metrics import emit
 
-# A try counts until a chunk is planned: one that never gets there may be what kills its planners.
-ATTEMPTS_MAX = 5
 log = get_logger("rates.plan")
 
 

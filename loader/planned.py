@@ -21,6 +21,9 @@ from storage.bucket import Bucket
 from storage.errors import ObjectChanged
 from storage.layout import chunks_prefix
 
+# So often a chunk is begun before its batch is given up, and a plan until a chunk of it is planned: a worker
+# that is killed may have been killed by it.
+ATTEMPTS_MAX = 5
 # So many tickets of a batch are in the queue at most, however many chunks it has: whatever is sent next, a
 # new batch or a withdrawal, waits behind them (`tests/system/test_fairness.py`); and they are enough for
 # several workers to be started over. Whoever has done a chunk puts its ticket back while there are more.

@@ -104,7 +104,7 @@ def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, pl
 def give_up(connection: psycopg.Connection, batch: Batch, reason: str) -> bool:
     """Ends a batch that cannot be gone on with, for a reason that may be mended; what is in of it stays.
 
-    False where it has ended otherwise. Within it, the same call of several changes it once.
+    False where it has ended already, however.
     """
     key = {"batch_no": batch.batch_no}
     with connection.transaction():

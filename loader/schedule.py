@@ -25,8 +25,6 @@ from storage.bucket import Bucket
 from telemetry.log import bound, get_logger
 from telemetry.metrics import Unit, emit
 
-# So often a chunk is begun before its batch is given up: a worker that is killed may have been killed by it.
-ATTEMPTS_MAX = 5
 FAILURE_CHARS_MAX = 1_000
 COUNTED = ("published", "rejected")  # as metrics
 BATCH_COLUMNS = tuple(field.name for field in fields(Batch) if field.name != "batch_no")

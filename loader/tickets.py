@@ -22,10 +22,9 @@ from loader.accepted import accepted_batch, find_accepted, open_accepted
 from loader.errors import LoaderError, Stopped, UsageError
 from loader.ledger import Batch
 from loader.plan import plan_batch
-from loader.planned import PlannedChunk, forget_chunk_objects
+from loader.planned import ATTEMPTS_MAX, PlannedChunk, forget_chunk_objects
 from loader.publish import give_up
 from loader.schedule import (
-    ATTEMPTS_MAX,
     do_chunk,
     end_if_done,
     more_than_tickets,

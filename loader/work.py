@@ -25,7 +25,6 @@ from loader.allocation import give_memory_back
 from loader.beside import backoff, start_beside
 from loader.callbacks import deliver_callbacks
 from loader.errors import Stopped
-from loader.load import cores
 from loader.stopping import Stop
 from loader.taken import Hand
 from loader.tickets import AWAY, Tickets
@@ -38,7 +37,7 @@ from storage.work_queue import Received, WorkQueue
 from telemetry.log import get_logger
 
 # By itself a worker does no more at once: each slot has a chunk in memory, and all of them 256 MB.
-SLOTS_MAX = 2
+SLOTS = 2
 # How long a message is waited for; a worker that is told to stop is in here for no longer than that.
 RECEIVE_WAIT_S = 2
 # How often it is looked whether to stop while all slots are busy.
@@ -66,7 +65,7 @@ def run_worker(
     bucket, queue = Bucket(storage.bucket), WorkQueue(storage.queue_url)
     with suppress(StorageUnavailable):
         _ = queue.dead_letters
-    slots = slots or default_slots()
+    slots = slots or SLOTS
     tickets = Tickets(bucket, queue, stop, threading.Semaphore(max(1, slots - 1)))
     tidier = Tidier(bucket, queue, stop)
     worker = Worker(tickets, Hand(queue), stop, slots)
@@ -81,11 +80,6 @@ def run_worker(
     done = {"chunks": tickets.done["chunks"], "folded": tidier.done["totals folded"]}
     log.info("worker stopped", **done)
     return done
-
-
-def default_slots() -> int:
-    """One more than there are cores, since the server has one of them most of the time."""
-    return min(SLOTS_MAX, 1 + cores())
 
 
 class OwnConnections:

@@ -231,7 +231,7 @@ MEMORY_GIB = {"db.t4g.micro": 1, "db.t4g.small": 2, "db.r8g.large": 16}
 # What RDS lets in at most, by default: a connection for so many bytes of the memory that it has left itself.
 BYTES_PER_CONNECTION = 9_531_392
 LEFT_TO_POSTGRESQL = 0.75
-# One for each of two slots (`loader.work.SLOTS_MAX`), one to tidy, one to tell of batches.
+# One for each of two slots (`loader.work.SLOTS`), one to tidy, one to tell of batches.
 LOADER_CONNECTIONS = 4
 
 

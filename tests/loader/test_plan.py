@@ -21,7 +21,7 @@ from loader.errors import FileRejected, Stopped
 from loader.formats.compression import zstd
 from loader.ledger import done_chunks
 from loader.load import Options, load
-from loader.plan import ATTEMPTS_MAX
+from loader.planned import ATTEMPTS_MAX
 from loader.publish import Port, give_up
 from loader.sources import Files
 from loader.withdraw import withdraw

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from loader.work import SLOTS_MAX
+from loader.work import SLOTS
 from tests.batch_storage import new_storage
 from tests.loader.batches import (
     Row,
@@ -144,7 +144,7 @@ def test_workers_replaced_all_the_time_publish_every_batch_once(
 
         wait_until(lambda: fleet.waiting() == 0)
         # What a killed worker had in hand comes back within a minute, and finds nothing to do.
-        assert fleet.messages() <= SLOTS_MAX * drill.ends["killed"]
+        assert fleet.messages() <= SLOTS * drill.ends["killed"]
         if DRILL_S > 60:
             wait_until_quiet(fleet, 60)
         assert fleet.storage.dead_letters() == []
