@@ -120,7 +120,8 @@ def do_chunk(connection: psycopg.Connection, bucket: Bucket, planned: PlannedChu
 
 
 def put_in(connection: psycopg.Connection, planned: PlannedChunk, chunk: Chunk) -> CheckedChunk | None:
-    """Within the chunk's transaction: what it is checked to be, and off the plan; None where it is in."""
+    """Within the chunk's transaction: what it is checked to be, and off the plan; None where it is in. Of a
+    batch that was given up it stays on the plan, for `loader redrive`."""
     batch, chunk_no = planned.batch, planned.chunk_no
     checked = None
     if claim_chunk(connection, batch, chunk_no, chunk, wait=False) == "mine":

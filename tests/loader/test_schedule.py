@@ -14,6 +14,7 @@ from loader import schedule
 from loader.errors import LoaderError
 from loader.planned import PlannedChunk
 from loader.publish import Ending, Places, Port, give_up
+from loader.redrive import begin_again
 from loader.schedule import (
     do_chunk,
     end_if_done,
@@ -304,6 +305,21 @@ def test_a_chunk_of_a_batch_that_is_withdrawn_meanwhile_is_not_needed(
     do_chunk(connection, storage.bucket, planned)
     assert ports.rows("SELECT count(*) FROM chunks") == [(0,)]
     assert end_if_done(connection, batch) is None
+
+
+def test_a_chunk_of_a_batch_that_is_given_up_meanwhile_is_still_to_be_done(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    rows = make_rows(20)
+    batch = plan(ports, storage.bucket, "k", rows)
+    planned = claim(connection)
+    give_up(other, batch, "chunk 1 was tried 5 times")
+    do_chunk(connection, storage.bucket, planned)
+    release(connection, planned)
+    assert ports.rows("SELECT chunk_no FROM planned_chunks ORDER BY 1") == [(0,), (1,)]
+    assert begin_again(other, storage.queue, batch)
+    do_all(connection, storage)
+    assert_answers_are_what_was_published(ports, rows)
 
 
 def test_a_chunk_whose_content_is_gone_or_another_says_so(
