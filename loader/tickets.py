@@ -29,6 +29,7 @@ from loader.schedule import (
     end_if_done,
     more_than_tickets,
     next_chunk,
+    one_line,
     record_failure,
     release,
     take_back_attempt,
@@ -191,11 +192,20 @@ class Tickets:
                 self.end(connection, batch)
 
     def end(self, connection: psycopg.Connection, batch: Batch) -> None:
-        """Ends a batch if all of it is done."""
+        """Ends a batch if all of it is done. One that cannot be ended is given up: whoever finds nothing else
+        to do would meet it first, again and again."""
         try:
-            ending = end_if_done(connection, batch)
+            with translated_errors():
+                ending = end_if_done(connection, batch)
+        except AWAY:
+            raise
         except LoaderError as error:
             self.give_up(connection, batch, PlanBatch(batch.id), str(error))
+            return
+        except Exception as error:
+            log.exception("batch not ended")
+            reason = f"could not be ended: {one_line(error)}"
+            self.give_up(connection, batch, PlanBatch(batch.id), reason)
             return
         if ending is not None:
             self.forget_objects(batch.id)

@@ -14,7 +14,9 @@ import pytest
 from structlog.typing import EventDict
 
 from loader import beside, tickets, work
+from loader.ledger import Batch
 from loader.planned import PlannedChunk
+from loader.publish import Ending
 from loader.redrive import redrive
 from local.postgres import PostgresServer, free_port
 from storage.bucket import Bucket
@@ -118,6 +120,34 @@ def test_a_chunk_that_fails_at_times_goes_in_all_the_same(
         wait_until(lambda: message_count(storage) == (0, 0))
     assert storage.dead_letters() == []
     assert_answers_are_what_was_published(ports, rows)
+
+
+def test_a_batch_whose_end_fails_is_given_up_and_keeps_no_other_waiting(
+    ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tickets.end_if_done
+
+    def failing_end(connection: psycopg.Connection, batch: Batch) -> Ending | None:
+        if batch.key == "poison":
+            raise ValueError("boom")
+        return real(connection, batch)
+
+    rows = make_rows(20, seed=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(tickets, "end_if_done", failing_end)
+        poison = send(ports, storage, "poison", make_rows(20), chunk_rows=10)
+        other = send(ports, storage, "other", rows, chunk_rows=10)
+        with WorkerHere(storage):
+            wait_until(ends(ports, poison, "failed"))
+            wait_until(ends(ports, other, "published"))
+            wait_until(lambda: message_count(storage) == (0, 0))
+    assert ports.rows(FAILURE, poison) == [("could not be ended: ValueError: boom",)]
+    assert dead_letters(storage) == [PlanBatch(poison)]
+    with ports.connect("rates_loader") as connection:
+        redrive(connection, storage.queue)
+    with WorkerHere(storage):
+        wait_until(ends(ports, poison, "published"))
+    assert_answers_are_what_was_published(ports, make_rows(20), rows)
 
 
 @pytest.mark.parametrize("what", ["gone", "changed"])
