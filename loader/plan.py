@@ -191,6 +191,8 @@ class Planning:
                     if chunk_count >= progress.chunk_count:
                         self.plan_chunk(chunk_count, cut)
                     chunk_count += 1
+                    if chunk_count == progress.chunk_count:
+                        refuse_other_cuts(progress, cut)
         except FileRejected as rejected:
             self.put_fault(chunk_count, FaultChunk(rejected.error))
             chunk_count += 1
@@ -242,6 +244,16 @@ class Planning:
     def execute(self, name: str, **values: object) -> psycopg.Cursor:
         values["batch_no"] = self.batch.batch_no
         return self.connection.execute(query("loader", name), values)
+
+
+def refuse_other_cuts(progress: Progress, cut: Cut) -> None:
+    """What goes on behind the chunks that are planned must be cut as they were, also by a worker of another
+    version: else rows would be left out, or be there twice, and nobody would know."""
+    if cut.next_line != progress.next_line:
+        raise Unplannable(
+            f"its first {progress.chunk_count:,} chunks ended before line {progress.next_line:,}, and end"
+            f" before line {cut.next_line:,} if cut again"
+        )
 
 
 def progress_of(row: tuple | None) -> Progress | None:

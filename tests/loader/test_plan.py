@@ -357,6 +357,25 @@ def test_a_batch_that_is_withdrawn_while_it_is_planned_is_planned_no_further(
     assert list(bucket.list("chunks/")) == []
 
 
+@pytest.mark.parametrize("rows_max", [4, 6, 20])
+def test_a_planner_that_cuts_otherwise_than_the_one_before_gives_the_batch_up(
+    rows_max: int, ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    """As one of another version might: rows would be left out, or be there twice."""
+    manifest = accept(bucket, CONTENTS["csv.gz"])
+    batch = open_small(connection, manifest, 10)
+    with pytest.raises(Stopped):
+        plan(connection, bucket, manifest, Sent(stop_after=2))
+    ports.rows("UPDATE batches SET chunk_rows = %s RETURNING 1", rows_max)
+    found = plan(connection, bucket, manifest, sent := Sent())
+    assert found is not None
+    assert (found.state, sent) == ("failed", [])
+    assert ports.rows("SELECT failure FROM batches") == [
+        (f"its first 2 chunks ended before line 22, and end before line {2 + 2 * rows_max} if cut again",)
+    ]
+    assert done_chunks(connection, batch) == {}
+
+
 # --- beside a load of the same batch -----------------------------------------------------------------------
 
 
