@@ -127,11 +127,10 @@ class Tickets:
         try:
             with translated_errors():
                 do_chunk(connection, self.bucket, planned)
-        except StorageUnavailable:
-            take_back_attempt(connection, planned)
-            raise
-        except AWAY:
+        except AWAY as error:
             self.owed.append(planned)
+            if isinstance(error, StorageUnavailable):  # the database may be there
+                self.pay_owed(connection)
             raise
         except (ObjectMissing, ObjectChanged) as error:
             self.give_up_for(connection, planned, f"cannot be read: {error}")
