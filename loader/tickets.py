@@ -94,7 +94,8 @@ class Tickets:
         if self.do_next_chunk(connection) != "none":
             return True
         for batch in unplanned_batches(connection):
-            self.plan(connection, accepted_batch(self.bucket, batch))
+            if not self.plan_in_turn(connection, accepted_batch(self.bucket, batch)):
+                return True
         return False
 
     # --- a chunk -------------------------------------------------------------------------------------------

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from loader import tickets, work
+from loader.accepted import open_accepted
 from loader.planned import PlannedChunk
 from storage.manifest import Manifest
 from tests.batch_storage import BatchStorage
 from tests.loader.batches import assert_answers_are_what_was_published, make_rows
+from tests.loader.planning import accept
 from tests.loader.plans import plan
 from tests.loader.workers import WorkerHere, ends, lose_messages, send
 from tests.postgres import Database
@@ -102,6 +105,23 @@ def test_batches_that_take_long_to_plan_do_not_keep_chunks_waiting(
             wait_until(lambda: len(published(ports)) == 3)
     finally:
         released.set()
+
+
+def test_a_lost_plan_counts_as_planning_too(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a batch whose planner died, which somebody goes on with who has no message."""
+    manifest = accept(storage.bucket, b"")
+    open_accepted(connection, manifest)
+    worker = tickets.Tickets(storage.bucket, storage.queue, threading.Event(), threading.Semaphore(1))
+    free: list[bool] = []
+
+    def planned(*_: object, **__: object) -> None:
+        free.append(worker.planners.acquire(blocking=False))
+
+    monkeypatch.setattr(tickets, "plan_batch", planned)
+    assert worker.do_what_is_left(connection) is False
+    assert free == [False]
 
 
 def test_every_fourth_pick_goes_to_whoever_has_come_least_far(
