@@ -5,7 +5,6 @@ It goes on running while this release is deployed, and opens, ends, tries again 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import LiteralString
@@ -14,14 +13,13 @@ import psycopg
 import pytest
 from psycopg.rows import class_row
 
-import database.migrate
-from database.migrate import MIGRATIONS, migrate
 from database.queries import query
 from loader.check import Ports, check
 from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, record_event, write_chunk
 from loader.load import Options, load
 from loader.sources import Files
 from loader.withdraw import carry_out_all, withdraw
+from tests.database.in_use import migrate_on, migrate_to
 from tests.loader.batches import (
     Row,
     add_places,
@@ -141,14 +139,7 @@ def old_withdraw(connection: psycopg.Connection, key: str) -> None:
 @pytest.fixture
 def old(empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Still at 0005, with a batch of each kind in it; `migrate` takes it further."""
-    before = tmp_path / "migrations"
-    later = [script.name for script in (MIGRATIONS / "versions").glob("*") if script.name[:4] > "0005"]
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", *later))
-    with monkeypatch.context() as patch:
-        patch.setattr(database.migrate, "MIGRATIONS", before)
-        for name, value in empty_database.environment().items():
-            patch.setenv(name, value)
-        assert migrate() == (None, "0005")
+    migrate_to(empty_database, "0005", tmp_path, monkeypatch)
     add_places(empty_database)
     with empty_database.connect("rates_loader") as connection:
         for key in KEYS:
@@ -163,11 +154,7 @@ def old(empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def new(old: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Migrated; the test's own process is the loader."""
-    for name, value in old.environment().items():
-        monkeypatch.setenv(name, value)
-    assert migrate()[0] == "0005"
-    for name, value in old.environment("rates_loader").items():
-        monkeypatch.setenv(name, value)
+    migrate_on(old, "0005", monkeypatch)
     return old
 
 

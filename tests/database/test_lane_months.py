@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,14 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import database.migrate
-from database.migrate import MIGRATIONS, migrate
 from database.queries import query
 from loader.ledger import Batch
 from loader.load import Options, load
 from loader.publish import Places, end_batch
 from loader.sources import Files
 from loader.withdraw import find_by_name, withdraw
+from tests.database.in_use import migrate_on, migrate_to
 from tests.loader.batches import (
     FIRST_DAY,
     Row,
@@ -152,14 +150,7 @@ def answers(target: Database, statement: bytes) -> list[list[tuple]]:
 @pytest.fixture
 def old(empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Old:
     """Still at 0004; `migrate` takes it further."""
-    before = tmp_path / "migrations"
-    later = [script.name for script in (MIGRATIONS / "versions").glob("*") if script.name[:4] > "0004"]
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", *later))
-    with monkeypatch.context() as patch:
-        patch.setattr(database.migrate, "MIGRATIONS", before)
-        for name, value in empty_database.environment().items():
-            patch.setenv(name, value)
-        assert migrate() == (None, "0004")
+    migrate_to(empty_database, "0004", tmp_path, monkeypatch)
     add_places(empty_database)
     with empty_database.connect() as connection:
         numbers = {key: fill(connection, key) for key in KEYS}
@@ -171,11 +162,7 @@ def old(empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def new(old: Old, monkeypatch: pytest.MonkeyPatch) -> Old:
     """Migrated; the test's own process is the loader."""
-    for name, value in old.database.environment().items():
-        monkeypatch.setenv(name, value)
-    assert migrate()[0] == "0004"
-    for name, value in old.database.environment("rates_loader").items():
-        monkeypatch.setenv(name, value)
+    migrate_on(old.database, "0004", monkeypatch)
     return old
 
 
