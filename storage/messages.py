@@ -55,7 +55,7 @@ def decode(body: str) -> list[Work]:
     """What a message asks for; nothing where it is one of S3's tests. Raises UnknownMessage."""
     try:
         message = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnknownMessage(f"not JSON: {body[:200]!r}") from error
     try:
         if isinstance(message, dict) and "work" in message:
@@ -63,7 +63,7 @@ def decode(body: str) -> list[Work]:
         if isinstance(message, dict) and message.get("Event") == TEST_EVENT:
             return []
         return [new_object(record) for record in message["Records"]]
-    except (KeyError, TypeError, IndexError, msgspec.ValidationError) as error:
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
         raise UnknownMessage(f"of no known kind: {body[:200]!r}") from error
 
 
