@@ -22,7 +22,15 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
 SERVER_ERROR = 500
 LOCK = threading.Lock()
 # What passes by itself, whatever its status.
-TRY_AGAIN = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException", "RequestThrottled"}
+TRY_AGAIN = {
+    "KMS.ThrottlingException",
+    "KmsThrottled",
+    "RequestThrottled",
+    "RequestTimeTooSkewed",
+    "RequestTimeout",
+    "SlowDown",
+    "ThrottlingException",
+}
 KINDS: dict[str, type[StorageError]] = {
     "NoSuchKey": ObjectMissing,
     "NoSuchVersion": ObjectMissing,
