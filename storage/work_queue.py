@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from storage.messages import Work, encode
 
 # SQS takes and gives at most so many at once.
 AT_ONCE_MAX = 10
+# It refuses a text with any of these, which XML does not know.
+NO_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+REASON_CHARS_MAX = 1000
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class WorkQueue:
 
     def send_dead_letter(self, work: Work, reason: str) -> None:
         """Puts what cannot be done where people look for it."""
-        attribute = {"DataType": "String", "StringValue": reason[:1000] or "unknown"}
+        told = NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", reason[:REASON_CHARS_MAX])
+        attribute = {"DataType": "String", "StringValue": told or "unknown"}
         with self._errors():
             client("sqs").send_message(
                 QueueUrl=self.dead_letters.url,

@@ -104,6 +104,14 @@ def test_a_dead_letter_that_is_sent_says_why_and_can_go_back(storage: BatchStora
     assert storage.dead_letters() == []
 
 
+def test_a_reason_is_told_in_the_letters_that_sqs_takes(storage: BatchStorage, queue: WorkQueue) -> None:
+    queue.send_dead_letter(DoChunk(BATCH, 3), "no port \x00\x1b\ud800\ufffe, but\té 🚢")
+    (found,) = storage.sqs().receive_message(
+        QueueUrl=queue.dead_letters.url, MessageAttributeNames=["All"], VisibilityTimeout=0
+    )["Messages"]
+    assert found["MessageAttributes"]["reason"]["StringValue"] == "no port ����, but\té 🚢"
+
+
 def test_a_queue_without_one_for_dead_letters_is_none_of_ours(
     storage: BatchStorage, queue: WorkQueue
 ) -> None:
