@@ -59,7 +59,6 @@ class Ingestion:
                     "sqs:ChangeMessageVisibility",
                     "sqs:DeleteMessage",
                     "sqs:GetQueueAttributes",
-                    "sqs:GetQueueUrl",
                     "sqs:ReceiveMessage",
                     "sqs:SendMessage",
                 ],

@@ -41,7 +41,6 @@ def test_it_may_take_batches_from_its_queue_and_bucket_and_log_in_as_the_role_th
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",
             "sqs:GetQueueAttributes",
-            "sqs:GetQueueUrl",
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
         ): f"arn:aws:sqs:{PLACE}:{name}",
