@@ -4,7 +4,8 @@ RATES_API_TOKENS holds entries `name:scopes:sha256` with space between, scopes a
 it is the path of a file that holds them, or the ARN of such a secret in Secrets Manager. What is not inline
 is read again once a minute, so that a token comes and goes without a restart.
 
-`python -m access.tokens NAME [SCOPES]` makes a new one. It is random, 256 bits: a plain hash is enough.
+`python -m access.tokens NAME [SCOPES]` makes a new one, and the secret by which its bearer checks
+what `signatures` signs. It is random, 256 bits: a plain hash is enough.
 """
 
 from __future__ import annotations
@@ -175,8 +176,11 @@ def main(arguments: list[str]) -> None:
             f"usage: python -m access.tokens NAME [SCOPES]; scopes are {' or '.join(SCOPES)}, or both as"
             f" {','.join(SCOPES)}"
         )
+    from access.signatures import secret_of  # noqa: PLC0415  # which knows tokens, and is needed only here
+
     token = secrets.token_urlsafe(TOKEN_BYTES)
     sys.stdout.write(f"for its bearer, and shown only now: {token}\n")
+    sys.stdout.write(f"for its bearer, to check callbacks by (Standard Webhooks): {secret_of(token)}\n")
     sys.stdout.write(f"for RATES_API_TOKENS: {entry_of(name, scopes.split(','), token)}\n")
 
 

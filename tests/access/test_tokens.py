@@ -12,6 +12,7 @@ import pytest
 
 from access import tokens as module
 from access.errors import TokensMisconfigured, TokensUnavailable
+from access.signatures import secret_of
 from access.tokens import READ, WRITE, Tokens, entry_of
 
 ALICE, BOB = "alices-own-token", "bobs-own-token"
@@ -150,12 +151,13 @@ def made(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "scopes"), [(["alice"], {READ, WRITE}), (["alice", "read"], {READ})], ids=["both", "read"]
 )
-def test_a_new_token_is_shown_once_with_the_entry_that_knows_it(
+def test_a_new_token_is_shown_once_with_its_secret_for_callbacks_and_the_entry_that_knows_it(
     arguments: list[str], scopes: set[str]
 ) -> None:
-    first, second = made(*arguments).stdout.splitlines()
-    token, entry = first.split(": ")[1], second.split(": ", 1)[1]
+    first, second, third = made(*arguments).stdout.splitlines()
+    token, secret, entry = (line.split(": ", 1)[1] for line in (first, second, third))
     assert len(token) == 43
+    assert secret == secret_of(token)
     found = Tokens(entry).find(token)
     assert found is not None
     assert (found.name, found.scopes) == ("alice", scopes)
