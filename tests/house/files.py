@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,13 +33,21 @@ def modules(*folders: str) -> dict[Path, ast.Module]:
     """The parsed modules of some packages, of all of them and the tests by default; by path from the root."""
     names = folders or (*PACKAGES, "tests")
     paths = [path for name in names if (ROOT / name).is_dir() for path in our_files(ROOT / name, "*.py")]
-    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in paths}
+    return {path.relative_to(ROOT): parsed(path) for path in paths}
 
 
-def strings(tree: ast.AST) -> set[str]:
-    """Every string that stands in a module."""
-    return {
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Once for all who look at a module: that takes longer than looking."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def strings_of(package: str) -> frozenset[str]:
+    """Every string that stands in a package's modules."""
+    return frozenset(
         node.value
+        for tree in modules(package).values()
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.files import ROOT, modules, our_files, strings
+from tests.house.files import ROOT, modules, our_files, strings_of
 
 QUERIES = [path.relative_to(ROOT) for path in our_files(ROOT, "*.sql") if path.parent.name == "sql"]
 STATEMENT = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|COPY|CREATE|ALTER|DROP|GRANT|TRUNCATE)\b")
@@ -37,8 +37,7 @@ def test_every_query_is_described_and_used(path: Path) -> None:
     assert text.endswith(";\n")
     assert text.count(";\n") == 1, "one query a file"
     package = path.parts[0]
-    used = set().union(*(strings(tree) for tree in modules(package).values()))
-    assert path.stem in used, f"nothing in {package}/ asks for it"
+    assert path.stem in strings_of(package), f"nothing in {package}/ asks for it"
 
 
 def test_every_query_that_is_asked_for_has_its_file() -> None:
