@@ -1,6 +1,7 @@
 """The plugin that stands for `aws` and `awsx`: it creates nothing, and gives outputs like AWS's.
 
-The outputs are those of the mock engine, stacks/mock_engine.py. When a preview would create something, what
+One process of it serves all the commands that a process of tests runs, since it takes seconds to start. The
+outputs are those of the mock engine, stacks/mock_engine.py. When a preview would create something, what
 only AWS could know of it is unknown. Names and arguments of methods are the engine's.
 """
 # ruff: noqa: ARG002, N802
@@ -12,7 +13,7 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 from pulumi.runtime.rpc import UNKNOWN
 
 from stacks.mock_engine import AwsMocks, arguments_of, wrong_properties
+from tests.engine.language import required_plugins
 from tests.engine.vpc import Vpc
 
 # What AWS cannot change on what is there, of what holds data or traffic: a change makes a new one.
@@ -82,6 +84,11 @@ class MockedProvider(Provider):
 class FakeAwsx(ProviderServicer):
     """What a provider needs besides what Pulumi's own servicer has for components."""
 
+    async def Attach(self, request: proto.PluginAttach, context: Any) -> Any:
+        """An engine begins; it has started no plugin of its own. One at a time."""
+        self.engine_address = request.address
+        return empty_pb2.Empty()  # ty: ignore[missing-attribute]
+
     async def CheckConfig(self, request: proto.CheckRequest, context: Any) -> proto.CheckResponse:
         return proto.CheckResponse(inputs=request.news)
 
@@ -132,21 +139,23 @@ def difference(request: proto.DiffRequest, fixed: set[str]) -> proto.DiffRespons
     )
 
 
-async def serve(name: str, version: str, engine: str) -> None:
-    server = grpc.aio.server()
-    servicer = FakeAwsx if name == "awsx" else FakeAws
-    proto.add_ResourceProviderServicer_to_server(servicer(MockedProvider(version), [], engine), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    sys.stdout.write(f"{port}\n")
+async def serve(plugins: list[tuple[str, str]]) -> None:
+    """Says each plugin's name and port, as PULUMI_DEBUG_PROVIDERS has them, and ends when its parent does."""
+    server_of = {}
+    for name, version in plugins:
+        server = server_of[name] = grpc.aio.server()
+        servicer = FakeAwsx if name == "awsx" else FakeAws
+        proto.add_ResourceProviderServicer_to_server(servicer(MockedProvider(version), [], ""), server)
+    ports = {name: server.add_insecure_port("127.0.0.1:0") for name, server in server_of.items()}
+    for server in server_of.values():
+        await server.start()
+    sys.stdout.write(",".join(f"{name}:{port}" for name, port in ports.items()) + "\n")
     sys.stdout.flush()
     parent = os.getppid()
-    while await server.wait_for_termination(timeout=1) and os.getppid() == parent:
-        pass
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
 
 
-def main(name: str, version: str) -> None:
-    """Started by the engine with its address; answers with the port."""
-    gc.disable()  # as in `program.py`
-    with suppress(KeyboardInterrupt):  # as in `language.py`
-        asyncio.run(serve(name, version, sys.argv[-1]))
+if __name__ == "__main__":
+    gc.freeze()  # what is loaded stays, so nothing of it is looked at again and again
+    asyncio.run(serve(required_plugins(Path(sys.prefix))))

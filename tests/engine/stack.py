@@ -1,16 +1,18 @@
 """A stack of the project on the real `pulumi` command, without AWS, the internet or anyone's account.
 
 In a folder of its own it has the stack files (Pulumi writes into them), the program and its environment as
-they are, the state as a file, and as installed plugins the tests' own for each that the program requires.
+they are, the state as a file, and for each plugin that the program requires the tests' own.
 """
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,11 @@ class Stack:
             shutil.copy(path, self.project)
         (self.project / "infra").symlink_to(program)
         (self.project / ".venv").symlink_to(ENVIRONMENT)
+        # The engine looks whether they are there, in these versions, and then finds them running already.
         for plugin, version in required_plugins(ENVIRONMENT):
             write_executable(
                 home / "plugins" / f"resource-{plugin}-v{version}" / f"pulumi-resource-{plugin}",
-                f"from tests.engine.provider import main; main({plugin!r}, {version!r})",
+                "sys.exit('it runs already: PULUMI_DEBUG_PROVIDERS')",
             )
         # A released Pulumi brings its own language host, one that is built from the Go module does not.
         if not shutil.which("pulumi-language-python"):
@@ -48,6 +51,7 @@ class Stack:
             "PULUMI_HOME": str(home),
             "PULUMI_BACKEND_URL": state.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_DEBUG_PROVIDERS": running_plugins(),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
@@ -74,8 +78,7 @@ class Stack:
         Nor is coverage measured: the engine ends its plugins while coverage would still write, which then
         says so in the midst of what the test reads.
         """
-        ours = {key: value for key, value in os.environ.items() if not key.startswith(NOT_PASSED_ON)}
-        return ours | self._settings | {"PATH": f"{self._on_path}{os.pathsep}{os.environ['PATH']}"}
+        return inherited() | self._settings | {"PATH": f"{self._on_path}{os.pathsep}{os.environ['PATH']}"}
 
     def _run(self, arguments: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -86,6 +89,27 @@ class Stack:
             check=False,
             **options,
         )
+
+
+def inherited() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(NOT_PASSED_ON)}
+
+
+@cache
+def running_plugins() -> str:
+    """The name and port of each plugin. They run until this process ends, and serve one command at a time."""
+    command = [sys.executable, "-m", "tests.engine.provider"]
+    process = subprocess.Popen(command, cwd=ROOT, env=inherited(), stdout=subprocess.PIPE, text=True)
+    atexit.register(end, process)
+    assert process.stdout is not None
+    ports = process.stdout.readline().strip()
+    assert ports, "the plugins did not start"
+    return ports
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def write_executable(path: Path, source: str) -> None:
