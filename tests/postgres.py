@@ -65,9 +65,15 @@ def make_template(server: PostgresServer) -> str:
             for name, value in server.environment(database=TEMPLATE).items():
                 patch.setenv(name, value)
             migrate()
-        for role in ROLES:
-            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), PASSWORD))
+    for role in ROLES:
+        set_password(server, role)
     return TEMPLATE
+
+
+def set_password(server: PostgresServer, role: str) -> None:
+    """Gives a role PASSWORD, hashed as the server's settings say."""
+    with connect_to(server.environment()) as connection:
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), PASSWORD))
 
 
 def clone(server: PostgresServer, template: str = TEMPLATE) -> Database:
