@@ -5,10 +5,12 @@ from __future__ import annotations
 import falcon
 
 from access.tokens import Tokens
+from api.answers import Answers
 from api.batch import Batch
 from api.batch_errors import BatchErrors, BatchErrorsFile
 from api.batches import Batches
 from api.bearers import Bearers
+from api.data_version import NewestVersion
 from api.errors import add_error_handlers
 from api.health import Live, Ready
 from api.known import KnownBatches
@@ -23,14 +25,15 @@ from storage.bucket import Bucket
 from storage.work_queue import WorkQueue
 
 
-def create_app(store: Store, settings: Settings) -> falcon.App:
+def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falcon.App:
     """The WSGI app, every route of it."""
     app = falcon.App(media_type=falcon.MEDIA_JSON, middleware=[RequestIds()])
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
     app.req_options.strip_url_path_trailing_slash = True
     add_error_handlers(app)
-    app.add_route("/rates", Rates(store, settings.days_max))
+    answers = Answers(store, newest, settings.answers_bytes_max)
+    app.add_route("/rates", Rates(store, answers, settings.days_max))
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(store, ask_database=not settings.database_pauses))
     known = KnownBatches(Ledger(store), Bucket(settings.storage.bucket))

@@ -32,7 +32,7 @@ class Ready:
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         if self.ask_database:
-            self.store.check()
+            self.store.version()
         respond(response, {"status": "ready"})
 
     on_head = on_get

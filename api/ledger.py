@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
 from api.store import Store
@@ -81,38 +83,36 @@ class Ledger:
     def newest(self, *, state: str | None, before: int | None, limit: int) -> list[BatchStatus]:
         """Newest first, below the number `before`."""
         values = {"state": state, "before": before, "limit": limit}
-        with (
-            self.store.connection() as connection,
-            connection.cursor(row_factory=class_row(BatchStatus)) as rows,
-        ):
-            return rows.execute(query("api", "batches"), values).fetchall()
+        return self._statuses("batches", values)
 
     def state(self, batch: UUID, key: str) -> str | None:
         """Of the batch of this id, or of this key."""
-        with self.store.connection() as connection:
-            row = connection.execute(query("api", "batch_state"), {"id": batch, "key": key}).fetchone()
-        return row[0] if row else None
+        rows = self._rows("batch_state", {"id": batch, "key": key})
+        return rows[0][0] if rows else None
 
     def first_faults(self, statuses: list[BatchStatus], limit: int) -> dict[int, list[Fault]]:
         """By the batch's number; asked only where there are some."""
         found: dict[int, list[Fault]] = defaultdict(list)
         numbers = [status.batch_no for status in statuses if status.error_count]
         if numbers:
-            with self.store.connection() as connection:
-                values = {"batch_nos": numbers, "limit": limit}
-                for batch_no, *fault in connection.execute(query("api", "first_errors"), values):
-                    found[batch_no].append(Fault(*fault))
+            for batch_no, *fault in self._rows("first_errors", {"batch_nos": numbers, "limit": limit}):
+                found[batch_no].append(Fault(*fault))
         return found
 
     def next_faults(self, batch_no: int, after: Place, limit: int) -> list[tuple[Place, Fault]]:
         values = {"batch_no": batch_no, "limit": limit, **after._asdict()}
-        with self.store.connection() as connection:
-            rows = connection.execute(query("api", "next_errors"), values).fetchall()
-        return [(Place(*row[:2]), Fault(*row[2:])) for row in rows]
+        return [(Place(*row[:2]), Fault(*row[2:])) for row in self._rows("next_errors", values)]
 
     def _find(self, **which: UUID | str | None) -> BatchStatus | None:
-        with (
-            self.store.connection() as connection,
-            connection.cursor(row_factory=class_row(BatchStatus)) as rows,
-        ):
-            return rows.execute(query("api", "batch"), which).fetchone()
+        found = self._statuses("batch", which)
+        return found[0] if found else None
+
+    def _statuses(self, name: str, values: Mapping[str, Any]) -> list[BatchStatus]:
+        def ask(connection: psycopg.Connection) -> list[BatchStatus]:
+            with connection.cursor(row_factory=class_row(BatchStatus)) as rows:
+                return rows.execute(query("api", name), values).fetchall()
+
+        return self.store.read(ask)
+
+    def _rows(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return self.store.read(lambda connection: connection.execute(query("api", name), values).fetchall())

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import falcon
 import msgspec
 
+from api.answers import Answers, Made
 from api.errors import BadParameter
 from api.parameters import NOT_UTF8, given_parameters
-from api.store import DayTotal, Store
+from api.store import Store
+from api.totals import Totals
 
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
+NO_PRICES = (0, 0)
 PARAMETERS = ("date_from", "date_to", "orig_code", "dest_code")
 CODE_CHARS_MAX = 100
 # The original takes a month or day of one digit too.
@@ -43,33 +46,37 @@ class Rates:
     """`days_max` bounds what one request may ask for."""
 
     store: Store
+    answers: Answers
     days_max: int
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """One entry for each calendar day from `date_to` back to `date_from`."""
-        question = read_question(request, self.days_max)
-        totals = self.store.lane_totals(**msgspec.structs.asdict(question))
-        rates = list(rates_of(question, totals))
-        response.data = msgspec.json.encode({"rates": rates})
+
+        def make() -> Made:
+            question = read_question(request, self.days_max)
+            totals = self.store.totals(
+                orig_code=question.orig_code,
+                dest_code=question.dest_code,
+                date_from=question.date_from,
+                date_to=question.date_to,
+            )
+            return totals.version, msgspec.json.encode({"rates": rates_of(question, totals)})
+
+        self.answers.respond(request, response, make)
 
     on_head = on_get
 
 
-def rates_of(question: Question, totals: list[DayTotal]) -> list[Rate]:
+def rates_of(question: Question, totals: Totals) -> list[Rate]:
     """Totals as answers, newest day first, with the days between that have no prices."""
-    by_day = {total.day: total for total in totals}
-    days = (question.date_to - question.date_from).days + 1
-    return [
-        rate_of(day, by_day.get(day))
-        for day in (question.date_to - timedelta(days=back) for back in range(days))
-    ]
-
-
-def rate_of(day: date, total: DayTotal | None) -> Rate:
-    if total is None:
-        return Rate(None, day, None)
-    enough = total.price_count >= PRICES_MIN
-    return Rate(total.price_count, day, total.price_sum / total.price_count if enough else None)
+    first, last = question.date_from.toordinal(), question.date_to.toordinal()
+    find, day_of = totals.by_day.get, date.fromordinal
+    rates = []
+    for ordinal in range(last, first - 1, -1):
+        price_sum, price_count = find(ordinal, NO_PRICES)
+        price = price_sum / price_count if price_count >= PRICES_MIN else None
+        rates.append(Rate(price_count or None, day_of(ordinal), price))
+    return rates
 
 
 def read_question(request: falcon.Request, days_max: int) -> Question:

@@ -63,9 +63,10 @@ def post_request(_worker: Any, request: Any, _environ: Any, response: Any) -> No
 
 def post_worker_init(_worker: Any) -> None:
     """After the fork: a connection that two processes share breaks for both."""
-    from api.wsgi import pool  # noqa: PLC0415  # not in the process that only watches the workers
+    from api.wsgi import newest, pool  # noqa: PLC0415  # not in the process that only watches the workers
 
     pool.open()
+    newest.start()
     # A third of a second that the first batch need not wait for, nor whoever asks for something else.
     threading.Thread(target=get_storage_ready, daemon=True).start()
     # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
@@ -79,6 +80,7 @@ def get_storage_ready() -> None:
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
-    from api.wsgi import pool  # noqa: PLC0415
+    from api.wsgi import newest, pool  # noqa: PLC0415
 
+    newest.stop()
     pool.close()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 import psycopg_pool
+from psycopg.pq import ConnStatus
 
+from api.totals import DataVersion, Totals, read_totals, read_version
 from database.connect import translated_errors
-from database.queries import query
 
+Result = TypeVar("Result")
 # How long a request waits for a connection, which a database that is there gives in milliseconds.
 WAIT_S = 2.0
 # For a moment after one has waited in vain: if each waited 2 s, all threads would, and health checks behind
@@ -24,18 +26,12 @@ AWAY_S = 1.0
 # By lane and month from the index is the one plan that is right, however much there is. Left to its costs,
 # the server would read all deltas by a plan that it made, and kept, while there were none
 # (`test_a_plan_that_is_made_while_there_is_nothing_reads_by_index_too`).
-PLAN_SETTINGS = {
+CONNECTION_SETTINGS = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    # What takes longer is given up: it would take its thread from those that ask for little.
+    "statement_timeout": "5s",
 }
-
-
-class DayTotal(NamedTuple):
-    """All prices of one day: their sum in USD and how many they are, at least one."""
-
-    day: date
-    price_sum: int
-    price_count: int
 
 
 @dataclass
@@ -48,34 +44,47 @@ class Store:
     pool: psycopg_pool.ConnectionPool
     away_until: float = field(default=0.0, init=False)
 
-    def lane_totals(
-        self, *, orig_code: str, dest_code: str, date_from: date, date_to: date
-    ) -> list[DayTotal]:
-        """The days with prices from `date_from` to `date_to`, newest first, between ports or regions."""
+    def totals(self, *, orig_code: str, dest_code: str, date_from: date, date_to: date) -> Totals:
+        """As `api.totals.read_totals` has them."""
         question = {
             "orig_code": orig_code,
             "dest_code": dest_code,
             "date_from": date_from,
             "date_to": date_to,
         }
-        with self.connection() as connection:
-            rows = connection.execute(query("api", "lane_totals"), question).fetchall()
-        return [DayTotal(*row) for row in rows]
+        return self.read(partial(read_totals, **question))
 
-    def check(self) -> None:
-        """Returns if the database answers and has its schema."""
-        with self.connection() as connection:
-            connection.execute(query("api", "check"))
+    def version(self) -> DataVersion:
+        return self.read(read_version)
 
-    @contextmanager
-    def connection(self) -> Generator[psycopg.Connection]:
-        """One of the pool's, for a moment."""
-        away = time.monotonic() < self.away_until
+    def read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
+        """What `ask` makes of a connection in autocommit; it is called again where the connection has broken:
+        a failover breaks every one of the pool, and whoever comes first must not pay for it."""
         with translated_errors():
             try:
-                with self.pool.connection(WAIT_AWAY_S if away else WAIT_S) as connection:
-                    self.away_until = 0.0
-                    yield connection
-            except psycopg_pool.PoolTimeout:
-                self.away_until = time.monotonic() + AWAY_S
+                return self._read(ask)
+            except Broken:
+                # Where one is broken, others are: they would be met one by one.
+                self.pool.check()
+                return self._read(ask)
+
+    def _read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
+        away = time.monotonic() < self.away_until
+        try:
+            connection = self.pool.getconn(WAIT_AWAY_S if away else WAIT_S)
+        except psycopg_pool.PoolTimeout:
+            self.away_until = time.monotonic() + AWAY_S
+            raise
+        self.away_until = 0.0
+        try:
+            return ask(connection)
+        except psycopg.OperationalError as error:
+            if connection.pgconn.status == ConnStatus.OK:
                 raise
+            raise Broken(str(error)) from error
+        finally:
+            self.pool.putconn(connection)
+
+
+class Broken(psycopg.OperationalError):
+    """The connection that was asked over is no more."""

@@ -1,13 +1,16 @@
-"""What gunicorn serves: the app, made from the environment. `server` opens the pool once it has forked."""
+"""What gunicorn serves: the app, made from the environment. `server` starts them after the fork."""
 
 import os
+from functools import partial
 
 from api.app import create_app
+from api.data_version import NewestVersion
 from api.settings import read_settings
-from api.store import PLAN_SETTINGS, Store
-from database.connect import make_pool
+from api.store import CONNECTION_SETTINGS, Store
+from database.connect import connect, make_pool
 
 settings = read_settings(os.environ)
 # One connection a thread: more could not be used, fewer would make threads wait for each other.
-pool = make_pool("rates-api", size_max=settings.threads, settings=PLAN_SETTINGS)
-app = create_app(Store(pool), settings)
+pool = make_pool("rates-api", size_max=settings.threads, settings=CONNECTION_SETTINGS)
+newest = NewestVersion(partial(connect, "rates-api-newest", autocommit=True, settings=CONNECTION_SETTINGS))
+app = create_app(Store(pool), newest, settings)

@@ -21,7 +21,8 @@ from random import Random
 import psutil
 import psycopg
 
-from api.store import PLAN_SETTINGS
+from api.store import CONNECTION_SETTINGS
+from api.totals import read_totals
 from benchmarks import BenchmarkError
 from benchmarks.cores import keep_to
 from benchmarks.databases import Database
@@ -47,8 +48,10 @@ def ask(
 ) -> list[tuple[date, *Total]]:
     """The totals of a lane as the API reads them."""
     orig_code, dest_code = lane
-    question = {"orig_code": orig_code, "dest_code": dest_code, "date_from": date_from, "date_to": date_to}
-    return connection.execute(query("api", "lane_totals"), question).fetchall()
+    totals = read_totals(
+        connection, orig_code=orig_code, dest_code=dest_code, date_from=date_from, date_to=date_to
+    )
+    return totals.days(date_from, date_to)
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def main() -> None:
         first = random.randrange(len(DAYS) - RANGE_DAYS + 1)
         ask(connection, random.choice(lanes), DAYS[first], DAYS[first + RANGE_DAYS - 1])
 
-    with connect("rates-reader", autocommit=True, settings=PLAN_SETTINGS) as connection:
+    with connect("rates-reader", autocommit=True, settings=CONNECTION_SETTINGS) as connection:
         for _ in range(WARM_UP):
             ask_something()
         print("ready", flush=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -54,35 +53,29 @@ def make_pool(
     wait_s: float = POOL_WAIT_S,
     settings: Mapping[str, str] = NO_SETTINGS,
 ) -> psycopg_pool.ConnectionPool:
-    """A closed pool of at most `size_max` connections, checked when handed out; open it after a fork.
+    """A closed pool of at most `size_max` connections in autocommit; open it after a fork.
 
-    `settings` are the server's, and hold for each of the connections.
+    `settings` are the server's, and hold for each of the connections. None is checked when it is handed out,
+    which would be a round trip for each question: who meets a broken one asks again, after `pool.check()`.
 
     Waiting for a free connection is bounded by `wait_s`, then `psycopg_pool.PoolTimeout` is raised.
     """
     connection_parameters(application_name)  # a bad environment is told now, not by the first request
 
-    def check(connection: psycopg.Connection) -> None:
-        try:
-            pool.check_connection(connection)
-        except psycopg.Error:
-            # Where one is broken, others are: the pool would meet them one by one, with a pause for each.
-            pool.check()
-            raise
+    def parameters() -> dict[str, Any]:
+        return {**connection_parameters(application_name, settings=settings), "autocommit": True}
 
-    pool = psycopg_pool.ConnectionPool(
-        kwargs=partial(connection_parameters, application_name, settings=settings),
+    return psycopg_pool.ConnectionPool(
+        kwargs=parameters,
         min_size=0,  # so that a database may pause while nobody asks
         max_size=size_max,
         timeout=wait_s,
         # Attempts go on as long as somebody waits for one. The pool's own 5 minutes let the pauses between
         # them double all the while, and a database that is back would not be noticed for minutes.
         reconnect_timeout=wait_s,
-        check=check,
         name=application_name,
         open=False,
     )
-    return pool
 
 
 def connection_parameters(

@@ -31,6 +31,15 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.tell_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_notify('data_version', '');
+    RETURN NULL;
+END
+$$;
+
 CREATE TABLE public.batch_errors (
     batch_no integer NOT NULL,
     chunk_no integer NOT NULL,
@@ -410,6 +419,8 @@ CREATE TRIGGER post_published AFTER UPDATE OF state ON public.batches FOR EACH R
 CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
 
 CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
+
+CREATE TRIGGER tell_version AFTER UPDATE ON public.data_version FOR EACH STATEMENT EXECUTE FUNCTION public.tell_version();
 
 ALTER TABLE ONLY public.batch_errors
     ADD CONSTRAINT batch_errors_batch_no_chunk_no_fkey FOREIGN KEY (batch_no, chunk_no) REFERENCES public.chunks(batch_no, chunk_no) ON DELETE CASCADE;

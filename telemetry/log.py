@@ -98,4 +98,9 @@ def bound(**ids: object) -> Generator[None]:
         yield
 
 
+def bind(**ids: str) -> None:
+    """Puts these on each line of this thread until they are bound anew; costs less than a block."""
+    structlog.contextvars.bind_contextvars(**ids)
+
+
 leave_to_logging()

@@ -13,6 +13,7 @@ from tests.api.service import Service
 from tests.batch_storage import BatchStorage, new_storage
 from tests.postgres import Database, clone
 
+KEEP_NOTHING = {"RATES_ANSWERS_BYTES_MAX": "0"}
 # Two parts and some.
 UPLOAD_BYTES_MAX = 20 * 2**20
 
@@ -27,8 +28,9 @@ def filled(server: PostgresServer, template: str) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def service(filled: Database) -> Iterator[Service]:
-    """The module's API, of one worker: what a request leaves behind meets the next. It logs no fault."""
-    with Service(filled.environment("rates_api") | {"WEB_CONCURRENCY": "1"}) as service:
+    """The module's API, of one worker: what a request leaves behind meets the next. It logs no fault, and
+    keeps no answer: a test sees what it wrote the moment before."""
+    with Service(filled.environment("rates_api") | {"WEB_CONCURRENCY": "1"} | KEEP_NOTHING) as service:
         yield service
     assert_no_fault(service)
 

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from database.migrate import migrate
 from local.postgres import PostgresServer, free_port
+from tests.api.conftest import KEEP_NOTHING
 from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.postgres import PASSWORD, ROLES, Database
@@ -48,7 +49,7 @@ def running_server(own_server: PostgresServer) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="module")
 def one_worker(own_server: PostgresServer) -> Iterator[Service]:
     environment = own_server.environment("rates_api", DATABASE)
-    with Service(environment | {"WEB_CONCURRENCY": "1", "API_THREADS": "4"}) as service:
+    with Service(environment | {"WEB_CONCURRENCY": "1", "API_THREADS": "4"} | KEEP_NOTHING) as service:
         yield service
 
 

@@ -21,7 +21,7 @@ from tests.waiting import TIMEOUT_S, wait_until
 QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=A&dest_code=B"
 SESSIONS = (
     "SELECT pid, client_port FROM pg_stat_activity"
-    " WHERE application_name = 'rates-api' AND datname = current_database()"
+    " WHERE application_name LIKE 'rates-api%%' AND datname = current_database()"
 )
 
 
@@ -125,7 +125,7 @@ def test_each_worker_has_connections_of_its_own_made_after_the_fork(
     assert not owned[0] & owned[1]
     assert owned[0] | owned[1] == sessions
     assert not database_ports(started.process.pid), "the process that only watches has none"
-    assert all(1 <= len(ports) <= 2 for ports in owned), "one a thread at most"
+    assert all(1 <= len(ports) <= 3 for ports in owned), "one a thread at most, and one that listens"
 
 
 def asked_by_both(service: Service, crowd: ThreadPoolExecutor, pids: list[int]) -> bool:

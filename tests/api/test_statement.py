@@ -7,7 +7,7 @@ from datetime import date
 import psycopg
 import pytest
 
-from api.store import PLAN_SETTINGS
+from api.store import CONNECTION_SETTINGS
 from database.queries import query
 from tests.postgres import Database
 
@@ -38,21 +38,18 @@ def large(filled: Database) -> Database:
 
 def connect_as_the_api(database: Database) -> psycopg.Connection:
     connection = database.connect("rates_api")
-    for setting in PLAN_SETTINGS.items():
+    for setting in CONNECTION_SETTINGS.items():
         connection.execute("SELECT set_config(%s, %s, false)", setting)
     return connection
 
 
 def plan(database: Database, orig_code: str, dest_code: str) -> list[dict]:
     """Every node of the plan that PostgreSQL ran, as the API's role."""
-    question = {
-        "orig_code": orig_code,
-        "dest_code": dest_code,
-        "date_from": date(2021, 1, 1),
-        "date_to": date(2021, 1, 31),
-    }
-    with connect_as_the_api(database) as connection:
-        (row,) = connection.execute(EXPLAIN + query("api", "lane_totals"), question).fetchall()
+    ports = orig_code.isupper() and dest_code.isupper()
+    statement = query("api", "lane_totals" if ports else "region_totals")
+    with connect_as_the_api(database) as connection, psycopg.RawCursor(connection) as cursor:
+        question = [orig_code, dest_code, date(2021, 1, 1), date(2021, 1, 31)]
+        (row,) = cursor.execute(EXPLAIN + statement, question).fetchall()
     nodes, found = [row[0][0]["Plan"]], []
     while nodes:
         node = nodes.pop()

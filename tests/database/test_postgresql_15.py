@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from api.store import DayTotal, Store
+from api.store import Store
 from database.connect import make_pool
 from loader.compact import fold_all
 from loader.load import Options, load
@@ -82,12 +82,12 @@ def test_a_load_is_answered_before_and_after_it_is_folded(
     before = totals(database, monkeypatch)
     with database.connect("rates_loader") as connection:
         assert fold_all(connection) == 3
-    assert before == totals(database, monkeypatch) == [DayTotal(date(2021, 1, 1), 900, 3)]
+    assert before == totals(database, monkeypatch) == [(date(2021, 1, 1), 900, 3)]
 
 
-def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[DayTotal]:
+def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[date, int, int]]:
     """What the API would say of China to Europe, asked as its role."""
     monkeypatch.setenv("PGUSER", "rates_api")
     with make_pool("rates-test", size_max=1) as pool:
-        days = {"date_from": date(2020, 12, 31), "date_to": date(2021, 1, 2)}
-        return Store(pool).lane_totals(orig_code="china", dest_code="europe", **days)
+        span = {"date_from": date(2020, 12, 31), "date_to": date(2021, 1, 2)}
+        return Store(pool).totals(orig_code="china", dest_code="europe", **span).days(*span.values())

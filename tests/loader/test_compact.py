@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from api.store import DayTotal, Store
+from api.store import Store
 from database.connect import make_pool
 from loader.check import Ports, check
 from loader.compact import fold_all
@@ -78,12 +78,12 @@ def store(ports: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         yield Store(pool)
 
 
-def answers(store: Store) -> list[list[DayTotal]]:
+def answers(store: Store) -> list[list[tuple]]:
     """All that can be asked of three regions and two ports, over years and a part of a month."""
     spans = [(date(2020, 1, 1), date(2025, 1, 1)), (FIRST_DAY + timedelta(5), FIRST_DAY + timedelta(40))]
     places = ("world", "asia", "europe", "CNSGH", "SEGVX")
     return [
-        store.lane_totals(orig_code=orig, dest_code=dest, date_from=span[0], date_to=span[1])
+        store.totals(orig_code=orig, dest_code=dest, date_from=span[0], date_to=span[1]).days(*span)
         for orig in places
         for dest in places
         for span in spans

@@ -11,11 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from database.queries import query
 from loader.load import Options, load
 from loader.sources import Files
 from tests.loader.batches import Row, data_version, fold, fold_a_step, write_csv
 from tests.postgres import Database
+from tests.totals import day_totals
 
 LANE, DAY = ("CNSGH", "NLRTM"), date(2021, 1, 1)
 ROWS = [Row(*LANE, DAY, price) for price in range(1, 301)]
@@ -37,8 +37,7 @@ def reader(ports: Database) -> Iterator[psycopg.Connection]:
 
 def answer(connection: psycopg.Connection, lane: tuple[str, str] = LANE) -> list[tuple]:
     """What the API's statement says of a lane."""
-    asked = {"orig_code": lane[0], "dest_code": lane[1], "date_from": DAY, "date_to": DAY}
-    return connection.execute(query("api", "lane_totals"), asked).fetchall()
+    return day_totals(connection, lane, DAY, DAY)
 
 
 def test_no_row_is_seen_before_the_last_chunk_and_every_row_after(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from tests.loader.batches import (
     write_csv,
 )
 from tests.postgres import Database
+from tests.totals import day_totals
 from tests.waiting import wait_until
 
 ROWS, OTHERS = make_rows(100), make_rows(80, seed=2)
@@ -325,12 +327,11 @@ def test_a_batch_withdrawn_while_it_is_being_published_is_out_in_the_end(
 def test_a_reader_that_never_pauses_sees_all_and_then_none(
     folded: bool, ports: Database, tmp_path: Path
 ) -> None:
-    lane = {"orig_code": "CNSGH", "dest_code": "NLRTM"}
-    rows = [Row(*lane.values(), FIRST_DAY, price) for price in range(1, 301)]
+    lane = ("CNSGH", "NLRTM")
+    rows = [Row(*lane, FIRST_DAY, price) for price in range(1, 301)]
     load_rows(tmp_path, rows, chunk_rows=10)
     if folded:
         assert fold(ports) == 30
-    question = {**lane, "date_from": FIRST_DAY, "date_to": FIRST_DAY}
     done, seen = threading.Event(), []
 
     def read() -> None:
@@ -338,7 +339,7 @@ def test_a_reader_that_never_pauses_sees_all_and_then_none(
             last = False
             while not last:
                 last = done.is_set()
-                seen.append(reader.execute(query("api", "lane_totals"), question).fetchall())
+                seen.append(day_totals(reader, lane, FIRST_DAY, FIRST_DAY))
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -380,23 +381,18 @@ def test_an_older_snapshot_still_sees_it_whole(
     """However far folding and throwing away have come since."""
     load_rows(tmp_path, ROWS, chunk_rows=10)
     fold_steps(ports, folded)
-    question = {
-        "orig_code": "world",
-        "dest_code": "world",
-        "date_from": "2021-01-01",
-        "date_to": "2021-02-01",
-    }
+    question = (("world", "world"), date(2021, 1, 1), date(2021, 2, 1))
     with ports.connect("rates_api") as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with reader.transaction():
-            before = reader.execute(query("api", "lane_totals"), question).fetchall()
+            before = day_totals(reader, *question)
             assert sum(count for _, _, count in before) == 100
             withdraw(connection, "k")
-            assert reader.execute(query("api", "lane_totals"), question).fetchall() == before
+            assert day_totals(reader, *question) == before
             fold(ports)
             discard_all(connection)
-            assert reader.execute(query("api", "lane_totals"), question).fetchall() == before
-        assert reader.execute(query("api", "lane_totals"), question).fetchall() == []
+            assert day_totals(reader, *question) == before
+        assert day_totals(reader, *question) == []
 
 
 # --- in company, and cut short -----------------------------------------------------------------------------

@@ -21,7 +21,6 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from database.queries import query
 from loader.compact import fold_all
 from loader.discard import discard_all
 from loader.load import Options, load
@@ -38,6 +37,7 @@ from tests.loader.batches import (
     write_csv,
 )
 from tests.postgres import Database
+from tests.totals import day_totals
 
 RUN_S = 12.0
 WRITERS, FOLDERS = 3, 2
@@ -45,7 +45,6 @@ WRITERS, FOLDERS = 3, 2
 ORIGS, DESTS = CODES[:3], CODES[3:]
 LANES = list(product(ORIGS, DESTS))
 DAYS = [date(2020, 12, 31) + timedelta(n) for n in (0, 1, 2, 31, 32)]
-SPAN = {"date_from": DAYS[0], "date_to": DAYS[-1]}
 # Three prices a lane and day, in three chunks that cut through days and lanes.
 PRICES_A_DAY, CHUNK_ROWS = 3, 50
 BATCHES = 16  # each has a bit of its own in the sum of a day
@@ -187,8 +186,7 @@ QUESTIONS = [sum_of_everything, sum_of_a_lane, sum_of_a_region]
 
 def answered(connection: psycopg.Connection, orig_code: str, dest_code: str, *, lanes: int) -> int:
     """By the API's own statement."""
-    question = {"orig_code": orig_code, "dest_code": dest_code, **SPAN}
-    rows = connection.execute(query("api", "lane_totals"), question).fetchall()
+    rows = day_totals(connection, (orig_code, dest_code), DAYS[0], DAYS[-1])
     return batches_in({(day,): (total, count) for day, total, count in rows}, {(day,) for day in DAYS}, lanes)
 
 

@@ -1,0 +1,121 @@
+"""Answers that hold for one version of the data: kept in memory, told apart by `ETag`, sent once.
+
+Whoever has an answer already is told so (304) before anything is read but the version. An answer out of
+memory is of the version that is known to be the newest (`data_version`), and each is labelled with the
+version that it was read with, by one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from threading import Lock
+
+import falcon
+from cachetools import LRUCache
+
+from api import compression
+from api.data_version import NewestVersion
+from api.store import Store
+from api.totals import DataVersion
+
+# Raised where the same data is answered in other words than by the release before.
+FORM = 1
+# What a browser or a shared cache keeps, it asks about each time.
+CACHE_CONTROL = "no-cache"
+VARY = "Accept, Accept-Encoding"
+# What an answer takes in memory besides its texts.
+ANSWER_BYTES = 600
+Made = tuple[DataVersion, bytes]
+
+
+class Answer:
+    """`tag` is its ETag: weak, since packed or not it is the same."""
+
+    __slots__ = ("body", "packed", "size", "tag", "version")
+
+    def __init__(self, version: DataVersion, key: str, body: bytes) -> None:
+        self.version = version
+        self.tag = tag_of(version, key)
+        self.body = body
+        self.packed: bytes | None = None
+        self.size = ANSWER_BYTES + len(key) + 2 * len(body)
+
+
+@dataclass
+class Answers:
+    """At most `bytes_max` of them, in each process."""
+
+    store: Store
+    newest: NewestVersion
+    bytes_max: int
+    _kept: LRUCache[str, Answer] = field(init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._kept = LRUCache(self.bytes_max, getsizeof=lambda answer: answer.size)
+
+    def respond(
+        self,
+        request: falcon.Request,
+        response: falcon.Response,
+        make: Callable[[], Made],
+        media_type: str = falcon.MEDIA_JSON,
+    ) -> None:
+        """`make` reads what is asked and answers it, where no answer is kept; what it raises is not kept."""
+        key = f"{media_type} {request.path}?{request.query_string}"
+        newest = self.newest.get()
+        with self._lock:
+            answer = self._kept.get(key)
+        known = request.get_header("If-None-Match")
+        if answer is None or answer.version != newest:
+            if known:
+                newest = newest or self.store.version()
+                tag = tag_of(newest, key)
+                if is_known(request, known, tag):
+                    send_nothing(response, tag, newest)
+                    return
+            version, body = make()
+            answer = Answer(version, key, body)
+            if answer.size <= self.bytes_max:
+                with self._lock:
+                    self._kept[key] = answer
+        if known and is_known(request, known, answer.tag):
+            send_nothing(response, answer.tag, answer.version)
+        else:
+            send(request, response, answer, media_type)
+
+
+def tag_of(version: DataVersion, key: str) -> str:
+    question = blake2b(key.encode(), digest_size=8).hexdigest()
+    return f'W/"{version.number}-{version.changed_at:x}-{FORM}-{question}"'
+
+
+def is_known(request: falcon.Request, known: str, tag: str) -> bool:
+    """Whether the client has the answer of this tag, compared weakly as RFC 9110 (13.1.2) wants it."""
+    return known == tag or any(one == "*" or f'W/"{one}"' == tag for one in request.if_none_match or [])
+
+
+def send(request: falcon.Request, response: falcon.Response, answer: Answer, media_type: str) -> None:
+    label(response, answer.tag, answer.version)
+    response.content_type = media_type
+    if len(answer.body) >= compression.MIN_BYTES and compression.is_taken(request):
+        if answer.packed is None:
+            answer.packed = compression.compress(answer.body)
+        response.data = answer.packed
+        response.set_header("Content-Encoding", "gzip")
+    else:
+        response.data = answer.body
+
+
+def send_nothing(response: falcon.Response, tag: str, version: DataVersion) -> None:
+    label(response, tag, version)
+    response.status = falcon.HTTP_304
+
+
+def label(response: falcon.Response, tag: str, version: DataVersion) -> None:
+    response.set_header("ETag", tag)
+    response.set_header("Cache-Control", CACHE_CONTROL)
+    response.set_header("Vary", VARY)
+    response.set_header("Data-Version", str(version.number))

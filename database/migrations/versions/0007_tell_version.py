@@ -1,0 +1,11 @@
+"""tell version"""
+
+from database.migrate import run_sql_beside
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Applies the .sql file of the same name."""
+    run_sql_beside(__file__)

@@ -1,0 +1,115 @@
+"""Questions to the database over connections that may have broken since they were last used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.store import CONNECTION_SETTINGS, Store
+from database.connect import make_pool
+from database.errors import DatabaseUnavailable
+from local.postgres import PostgresServer, free_port
+from tests.postgres import PASSWORD, Database
+
+NAME = "rates-test"
+
+
+@pytest.fixture
+def store(as_loader: Database) -> Iterator[Store]:
+    with make_pool(NAME, size_max=4, wait_s=1, settings=CONNECTION_SETTINGS) as pool:
+        yield Store(pool)
+
+
+def backend(connection: psycopg.Connection) -> int:
+    """Asked of the server: what the driver remembers says nothing of whether it is still there."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row
+    return row[0]
+
+
+def backends(store: Store, count: int) -> set[int]:
+    """Of so many connections at once."""
+    with ExitStack() as held:
+        return {backend(held.enter_context(store.pool.connection())) for _ in range(count)}
+
+
+def terminate(database: Database) -> None:
+    database.rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s", NAME
+    )
+
+
+def test_a_failover_breaks_all_connections_and_costs_nobody_an_answer(
+    store: Store, as_loader: Database
+) -> None:
+    before = backends(store, 4)
+    terminate(as_loader)
+    assert len(before) == 4
+    assert before.isdisjoint(store.read(backend) for _ in range(8))
+
+
+def test_a_question_that_breaks_its_connection_each_time_is_given_up(store: Store) -> None:
+    asked = []
+
+    def ask(connection: psycopg.Connection) -> None:
+        asked.append(connection.info.backend_pid)
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(DatabaseUnavailable):
+        store.read(ask)
+    assert len(set(asked)) == 2
+
+
+def test_a_fault_of_the_question_itself_is_asked_once(store: Store) -> None:
+    asked = []
+
+    def ask(connection: psycopg.Connection) -> None:
+        asked.append(connection)
+        connection.execute("SELECT 1 / 0")
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        store.read(ask)
+    assert len(asked) == 1
+    assert store.read(backend), "and its connection goes on"
+
+
+def test_a_question_that_takes_too_long_is_given_up_once(store: Store) -> None:
+    began = time.monotonic()
+    asked = []
+
+    def ask(connection: psycopg.Connection) -> None:
+        asked.append(connection)
+        connection.execute("SET statement_timeout = '100ms'")
+        connection.execute("SELECT pg_sleep(60)")
+
+    with pytest.raises(DatabaseUnavailable, match="statement timeout"):
+        store.read(ask)
+    assert len(asked) == 1
+    assert time.monotonic() - began < 30
+
+
+def test_every_connection_has_a_statement_timeout(store: Store) -> None:
+    shown = store.read(lambda connection: connection.execute("SHOW statement_timeout").fetchone())
+    assert shown == (CONNECTION_SETTINGS["statement_timeout"],)
+
+
+def test_it_outlives_a_restart_of_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"fsync": "off", "shared_buffers": "16MB"}
+    with PostgresServer(tmp_path / "data", free_port(), PASSWORD, settings=settings) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        with make_pool(NAME, size_max=2, wait_s=0.2) as pool:
+            store = Store(pool)
+            before = store.read(backend)
+            server.stop()
+            for _ in range(5):
+                with pytest.raises(DatabaseUnavailable):
+                    store.read(backend)
+            server.start()
+            time.sleep(1)  # for which nobody waits long, once one has waited in vain
+            assert store.read(backend) != before
