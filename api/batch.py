@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import falcon
@@ -45,7 +45,7 @@ class Batch:
         if wait_s and found.state not in ENDED:
             with self.threads.waiting() as may_wait:
                 if may_wait:
-                    self._wait(found, wait_s, lambda state: state in ENDED)
+                    self._wait(found, wait_s, ENDED)
                     response.set_header("Preference-Applied", f"wait={wait_s}")
                     found = self.known.find(batch)
         if found.batch != batch_id(batch):
@@ -84,15 +84,15 @@ class Batch:
         with self.threads.waiting() as may_wait:
             try:
                 if may_wait:
-                    self._wait(found, WITHDRAWAL_S, lambda state: state in ("withdrawn", *NOTHING_IN))
+                    self._wait(found, WITHDRAWAL_S, ("withdrawn", *NOTHING_IN))
                 return self.known.find(str(found.batch))
             except (DatabaseUnavailable, SchemaMissing):
                 return found
 
-    def _wait(self, found: KnownBatch, wait_s: float, enough: Callable[[str | None], bool]) -> None:
-        """Asks again and again, and has no connection in between."""
+    def _wait(self, found: KnownBatch, wait_s: float, states: Sequence[str]) -> None:
+        """Until it is in one of these: asks again and again, and has no connection in between."""
         deadline = time.monotonic() + wait_s
-        while not enough(self.known.ledger.state(found.batch, found.key)):
+        while (told := self.known.state(found)) is None or told[1] not in states:
             left = deadline - time.monotonic()
             if left <= 0:
                 return

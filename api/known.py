@@ -74,9 +74,16 @@ class KnownBatches:
         if status is not None:
             return status
         manifest = self.manifest(batch)
-        # Whoever loaded another batch of this key, by `loader load` say, was there first; and by now the
-        # ledger may have this one.
-        return self.ledger.find_key(manifest.key) or manifest
+        # Whoever loaded the same under this key, by `loader load` say, was there first; and by now the ledger
+        # may have this one.
+        found = self.state(of_manifest(manifest, "accepted"))
+        return (found and self.ledger.find(found[0])) or manifest
+
+    def state(self, batch: KnownBatch) -> tuple[UUID, str] | None:
+        """The ledger's word alone, and the id that it has the batch under."""
+        return self.ledger.state(
+            batch.batch, key=batch.key, dry_run=batch.dry_run, content_hash=batch.content_hash
+        )
 
     def manifest(self, batch: UUID) -> Manifest:
         """Raises 404."""

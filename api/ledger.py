@@ -75,20 +75,24 @@ class Ledger:
     store: Store
 
     def find(self, batch: UUID) -> BatchStatus | None:
-        return self._find(id=batch, key=None)
-
-    def find_key(self, key: str) -> BatchStatus | None:
-        return self._find(id=None, key=key)
+        with (
+            self.store.connection() as connection,
+            connection.cursor(row_factory=class_row(BatchStatus)) as rows,
+        ):
+            return rows.execute(query("api", "batch"), {"id": batch}).fetchone()
 
     def newest(self, *, state: str | None, before: int | None, limit: int) -> list[BatchStatus]:
         """Newest first, below the number `before`."""
         values = {"state": state, "before": before, "limit": limit}
         return self._statuses("batches", values)
 
-    def state(self, batch: UUID, key: str) -> str | None:
-        """Of the batch of this id, or of this key."""
-        rows = self._rows("batch_state", {"id": batch, "key": key})
-        return rows[0][0] if rows else None
+    def state(
+        self, batch: UUID, *, key: str, dry_run: bool, content_hash: str | None
+    ) -> tuple[UUID, str] | None:
+        """Of the batch of this id, or of the same one under another, which is told first."""
+        values = {"id": batch, "key": key, "dry_run": dry_run, "content_hash": content_hash}
+        rows = self._rows("batch_state", values)
+        return rows[0] if rows else None
 
     def first_faults(self, statuses: list[BatchStatus], limit: int) -> dict[int, list[Fault]]:
         """By the batch's number; asked only where there are some."""

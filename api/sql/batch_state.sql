@@ -1,4 +1,10 @@
--- The state of the batch of an id, or of a key, whichever is known.
-SELECT state FROM batches WHERE id = %(id)s
+-- Id and state of the batch of an id, or else of the one that had its key first and is the same: by content, by
+-- being a dry run or not, and not withdrawn. Any other one of that key is another batch, as the loader has it.
+SELECT id, state FROM batches WHERE id = %(id)s
 UNION ALL
-SELECT state FROM batches WHERE key = %(key)s AND id != %(id)s;
+SELECT id, state FROM batches
+WHERE
+    key = %(key)s AND dry_run = %(dry_run)s
+    AND content_hash IS NOT DISTINCT FROM decode(%(content_hash)s, 'hex')
+    AND withdrawn_by IS NULL AND state != 'withdrawn'
+    AND NOT EXISTS (SELECT FROM batches WHERE id = %(id)s);

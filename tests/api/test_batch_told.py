@@ -13,7 +13,7 @@ import pytest
 
 from loader.load import Result
 from storage.layout import batch_id_of
-from tests.api.ingestion import BATCH_KEYS, CSV, NOBODY, accepted, post, refused, told
+from tests.api.ingestion import BATCH_KEYS, CSV, NOBODY, accepted, bearing, post, refused, told
 from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.batch_storage import BatchStorage
@@ -126,17 +126,41 @@ def test_a_batch_that_the_ledger_does_not_have_yet_is_accepted(ingestion: Servic
     assert told(ingestion.get(f"/batches/{batch['batch']}")) == batch
 
 
+def taken_key(filled: Database, content: bytes) -> tuple[str, UUID]:
+    """A key, and the id of the batch that `loader load --key` has loaded under it, from this content."""
+    batch, key = load_prices(filled, GOOD).batch, str(uuid4())
+    change = "UPDATE batches SET key = %s, content_hash = sha256(%s) WHERE id = %s RETURNING id"
+    ((found,),) = filled.rows(change, key, content, batch)
+    return key, found
+
+
 def test_a_key_that_somebody_else_had_first_leads_to_their_batch(
     ingestion: Service, filled: Database
 ) -> None:
-    """Loaded by `loader load --key`, its id is another."""
-    result = load_prices(filled, GOOD)
-    key = str(uuid4())
-    filled.rows("UPDATE batches SET key = %s WHERE id = %s RETURNING id", key, result.batch)
-    batch = accepted(post(ingestion, Idempotency_Key=key))
-    answer = ingestion.get(f"/batches/{batch['batch']}")
-    assert told(answer)["batch"] == str(result.batch)
-    assert answer.headers["content-location"] == f"/batches/{result.batch}"
+    key, first = taken_key(filled, CSV)
+    batch = accepted(post(ingestion, CSV, Idempotency_Key=key))
+    answer = waiting(ingestion, f"/batches/{batch['batch']}", "wait=20")
+    assert (told(answer)["batch"], answer.json()["state"]) == (str(first), "published")
+    assert answer.headers["content-location"] == f"/batches/{first}"
+
+
+@pytest.mark.parametrize("how", ["content", "dry run", "withdrawn", "upload"])
+def test_a_key_that_somebody_else_had_for_another_batch_does_not_lead_there(
+    ingestion: Service, filled: Database, how: str
+) -> None:
+    """It is going to fail (`open_conflict`); until then it is neither published nor taken back there."""
+    key, first = taken_key(filled, b"another" if how == "content" else CSV)
+    if how == "dry run":
+        filled.rows("UPDATE batches SET dry_run = true WHERE id = %s RETURNING id", first)
+    if how == "withdrawn":
+        end(filled, first, "withdrawn")
+    path = "/batches/uploads" if how == "upload" else "/batches"
+    batch = post(ingestion, CSV, path, Idempotency_Key=key).json()["batch"]
+    answer = waiting(ingestion, f"/batches/{batch}", "wait=1")
+    assert (told(answer)["batch"], answer.json()["ended_at"]) == (batch, None)
+    assert answer.headers["preference-applied"] == "wait=1"
+    asked = told(ingestion.client.delete(f"/batches/{batch}", headers=bearing()), 202)
+    assert asked["batch"] == batch
 
 
 @pytest.mark.parametrize("name", [NOBODY, "none", "%00", "é", "1", "x" * 500])
