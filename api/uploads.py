@@ -130,9 +130,11 @@ class Uploads:
             return announced
         try:
             bucket.create(key, msgspec.json.encode(announced))
-        except ObjectExists:  # by the same request, sent twice at once
-            parted.abort()
-            return find_announced(bucket, held.batch) or announced
+        except ObjectExists:  # by the same request, sent twice at once; or by this one, whose answer got lost
+            there = find_announced(bucket, held.batch) or announced
+            if there != announced:
+                parted.abort()
+            return there
         return announced
 
 

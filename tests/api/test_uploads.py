@@ -22,6 +22,7 @@ from api.ledger import Ledger
 from api.requests import RequestIds
 from api.store import Store
 from api.uploads import PARTS_MAX, FinishedUpload, Uploads
+from storage.bucket import Bucket
 from storage.layout import batch_id_of, manifest_key, parts_key, upload_key
 from storage.manifest import read_manifest
 from storage.messages import NewObject
@@ -227,6 +228,31 @@ def test_parts_become_one_file_and_the_queue_is_told(
     assert store.bucket.find(key) == content
     assert NewObject(key) in works_in(store)
     assert parts_key(UUID(batch["batch"])) not in keys_in(store)
+
+
+@pytest.mark.parametrize("whose", ["its own", "another's"])
+def test_an_announcement_that_is_there_already_holds(
+    small: falcon.testing.TestClient, store: BatchStorage, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """Its own, where an answer of the bucket got lost and botocore asked again."""
+    query, headers = f"/batches/uploads?size={PART_BYTES_MIN + 1}", bearing(Idempotency_Key=f"held, {whose}")
+    before, real, first = under_way(store), Bucket.create, []
+
+    def create(self: Bucket, key: str, content: bytes) -> None:
+        if key.endswith("parts.json") and not first:
+            first.append(key)
+            if whose == "its own":
+                real(self, key, content)
+            else:
+                small.simulate_post(query, headers=headers)
+        real(self, key, content)
+
+    monkeypatch.setattr(Bucket, "create", create)
+    upload = small.simulate_post(query, headers=headers).json["upload"]
+    assert under_way(store) == before + 1
+    for part, content in zip(upload["parts"], (b"1" * PART_BYTES_MIN, b"2"), strict=True):
+        put(part["url"], content)
+    assert small.simulate_post(upload["complete"]).status_code == 202
 
 
 def test_parts_that_are_gone_are_begun_again(small: falcon.testing.TestClient, store: BatchStorage) -> None:
