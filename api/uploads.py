@@ -169,6 +169,8 @@ def complete(parted: PartedUpload, announced: Announced) -> None:
         refuse_incomplete(parts, announced)
         parted.complete(parts)
     except ObjectMissing as error:
+        if is_there(parted.bucket, parted.key):
+            return  # by the same request, sent twice
         reason = "The parts were not put together in time and are gone; ask POST /batches/uploads again."
         raise Refusal(409, "upload_expired", reason) from error
 

@@ -26,7 +26,7 @@ from storage.bucket import Bucket
 from storage.layout import batch_id_of, manifest_key, parts_key, upload_key
 from storage.manifest import read_manifest
 from storage.messages import NewObject
-from storage.parts import PART_BYTES_MAX, PART_BYTES_MIN, PartedUpload
+from storage.parts import PART_BYTES_MAX, PART_BYTES_MIN, Part, PartedUpload
 from tests.api.ingestion import (
     BATCH_KEYS,
     CSV,
@@ -253,6 +253,27 @@ def test_an_announcement_that_is_there_already_holds(
     for part, content in zip(upload["parts"], (b"1" * PART_BYTES_MIN, b"2"), strict=True):
         put(part["url"], content)
     assert small.simulate_post(upload["complete"]).status_code == 202
+
+
+def test_who_finishes_an_upload_that_somebody_finishes_meanwhile_is_told_the_same(
+    small: falcon.testing.TestClient, store: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a request is sent again that takes its time."""
+    content = b"1" * PART_BYTES_MIN + b"2"
+    upload = small.simulate_post(f"/batches/uploads?size={len(content)}").json["upload"]
+    for number, part in enumerate(upload["parts"]):
+        put(part["url"], content[number * PART_BYTES_MIN : (number + 1) * PART_BYTES_MIN])
+    real, first = PartedUpload.parts, []
+
+    def parts(self: PartedUpload) -> list[Part]:
+        if not first:
+            first.append(self)
+            assert small.simulate_post(upload["complete"]).status_code == 202
+        return real(self)
+
+    monkeypatch.setattr(PartedUpload, "parts", parts)
+    answer = small.simulate_post(upload["complete"])
+    assert (answer.status_code, answer.json["state"]) == (202, "accepted")
 
 
 def test_parts_that_are_gone_are_begun_again(small: falcon.testing.TestClient, store: BatchStorage) -> None:
