@@ -53,7 +53,10 @@ class Body:
 
     def begin(self) -> None:
         """Nothing of it is read before."""
-        let_send(self.request.env)
+        try:
+            let_send(self.request.env)
+        except OSError as error:
+            raise cut_short("the client is gone") from error
 
     def part(self, part_bytes: int) -> bytearray:
         """The next bytes, `part_bytes` of them unless it ends; then `ended` is true."""

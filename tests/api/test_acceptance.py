@@ -3,6 +3,7 @@ nothing."""
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -79,10 +80,10 @@ def test_where_nobody_knows_content_stays(store: BatchStorage, manifest: Manifes
 # --- bodies ------------------------------------------------------------------------------------------------
 
 
-def body_of(stream: Any, length: int) -> Body:
+def body_of(stream: Any, length: int, **headers: str) -> Body:
     """What a worker has of a request."""
     environ = falcon.testing.create_environ(
-        "/batches", method="POST", headers={"Content-Length": str(length)}
+        "/batches", method="POST", headers={"Content-Length": str(length), **headers}
     )
     return Body(falcon.Request({**environ, "wsgi.input": stream}), 2**30)
 
@@ -98,6 +99,16 @@ def test_a_body_of_which_nothing_more_comes_is_given_up(store: BatchStorage) -> 
         take_in(store.bucket, body_of(Stalled(), 5), lambda _: uuid4())
     assert (refused.value.status_code, refused.value.error_code) == (408, "body_stalled")
     assert keys_in(store) == before
+
+
+def test_a_client_that_asks_whether_to_send_a_body_and_leaves_has_cut_it_short(store: BatchStorage) -> None:
+    here, there = socket.socketpair()
+    body = body_of(BytesIO(), 5, Expect="100-continue")
+    body.request.env["gunicorn.socket"] = here
+    there.close()
+    with here, pytest.raises(Refusal) as refused:
+        take_in(store.bucket, body, lambda _: uuid4())
+    assert refused.value.error_code == "body_cut_short"
 
 
 @pytest.mark.parametrize("failing", ["put", "complete"])
