@@ -169,6 +169,10 @@ def test_a_batch_that_there_is_not_is_404(ingestion: Service, name: str, rest: s
     refused(ingestion.get(f"/batches/{name}{rest}"), 404, "batch_not_found")
 
 
+def test_a_batch_takes_no_parameters(ingestion: Service) -> None:
+    refused(ingestion.get(f"/batches/{NOBODY}?wait=20"), 400, "unknown_parameter")
+
+
 def test_head_is_get_without_the_body(ingestion: Service, filled: Database) -> None:
     batch = load_prices(filled, GOOD).batch
     for path in ("/batches", f"/batches/{batch}", f"/batches/{batch}/errors", f"/batches/{batch}/errors.csv"):

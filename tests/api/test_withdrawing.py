@@ -92,6 +92,14 @@ def test_a_batch_that_there_is_not_is_404(ingestion: Service, name: str) -> None
     refused(delete(ingestion, name), 404, "batch_not_found")
 
 
+def test_a_parameter_is_refused_and_the_batch_stays(
+    ingestion: Service, store: BatchStorage, published: str
+) -> None:
+    """Whoever sends `dry_run=true` does not mean it."""
+    refused(delete(ingestion, f"{published}?dry_run=true"), 400, "unknown_parameter")
+    assert works_in(store) == set()
+
+
 # --- the database away -------------------------------------------------------------------------------------
 
 
