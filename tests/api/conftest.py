@@ -9,7 +9,7 @@ import pytest
 from local.postgres import PostgresServer
 from storage import clients
 from tests.api.ingestion import TOKENS
-from tests.api.service import Service
+from tests.api.service import AWAY, Service
 from tests.batch_storage import BatchStorage, new_storage
 from tests.postgres import Database, clone
 
@@ -57,6 +57,13 @@ def ingestion(filled: Database, batch_storage: BatchStorage) -> Iterator[Service
     with Service(filled.environment("rates_api") | batch_storage.environment() | TOKENS | own) as service:
         yield service
     assert_no_fault(service)
+
+
+@pytest.fixture(scope="module")
+def alone(batch_storage: BatchStorage) -> Iterator[Service]:
+    """The module's API with its bucket and queue, whose database is away."""
+    with Service(AWAY | batch_storage.environment() | TOKENS | {"WEB_CONCURRENCY": "1"}) as service:
+        yield service
 
 
 def assert_no_fault(service: Service) -> None:

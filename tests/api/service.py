@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -24,6 +25,9 @@ NOWHERE = {
     "BATCH_BUCKET": "nowhere",
     "BATCH_QUEUE_URL": "http://127.0.0.1:1/nowhere",
 }
+
+# A database that is away.
+AWAY = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
 
 
 class Service:
@@ -56,6 +60,14 @@ class Service:
         except httpx.TransportError:
             return False
 
+    def raw(self, request: bytes, *, then_close: bool = False) -> bytes:
+        """The whole answer to bytes, on a connection of their own."""
+        with socket.create_connection((HOST, self.port), timeout=TIMEOUT_S) as connection:
+            connection.sendall(request)
+            if then_close:
+                connection.shutdown(socket.SHUT_WR)
+            return rest(connection)
+
     def get(self, path: str, **parameters: str) -> httpx.Response:
         return self.client.get(path, params=parameters or None)
 
@@ -72,3 +84,8 @@ class Service:
         assert answer.headers["content-type"] == "application/json"
         assert answer.json().keys() == {"rates"}
         return answer.json()["rates"]
+
+
+def rest(connection: socket.socket) -> bytes:
+    """All that still comes, until the other side closes."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import pytest
 
-from local.postgres import HOST, free_port
+from local.postgres import HOST
 from storage.layout import batch_id_of, manifest_key
 from storage.manifest import read_manifest
 from storage.messages import NewObject
@@ -36,7 +36,7 @@ from tests.api.ingestion import (
     under_way,
     works_in,
 )
-from tests.api.service import Service
+from tests.api.service import AWAY, Service
 from tests.batch_storage import BatchStorage
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -45,14 +45,6 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 HEAD = f"POST /batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {WRITER}\r\n"
 CHUNKED, LENGTH = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n", f"{HEAD}Content-Length: "
 PAST_SECOND = "2021-03-01T00:00:00Z"
-
-
-@pytest.fixture(scope="module")
-def alone(batch_storage: BatchStorage) -> Iterator[Service]:
-    """An API whose database is away."""
-    away = {"PGHOST": HOST, "PGPORT": str(free_port()), "PGUSER": "rates_api", "PGDATABASE": "rates"}
-    with Service(away | batch_storage.environment() | TOKENS | {"WEB_CONCURRENCY": "1"}) as service:
-        yield service
 
 
 def unlike(*others: bytes) -> bytes:
@@ -336,12 +328,7 @@ def test_a_body_that_turns_out_to_be_too_large_leaves_nothing(
 
 def sent(service: Service, request: bytes, *, then_close: bool = False) -> tuple[int, dict]:
     """The answer to bytes."""
-    with socket.create_connection((HOST, service.port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(request)
-        if then_close:
-            connection.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = service.raw(request, then_close=then_close).partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
 
 
@@ -415,8 +402,7 @@ def test_many_short_ones_at_once_are_all_accepted(ingestion: Service) -> None:
 
 
 def test_sigterm_lets_the_body_that_is_being_read_end(batch_storage: BatchStorage) -> None:
-    database = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
-    with Service(database | batch_storage.environment() | TOKENS) as service:
+    with Service(AWAY | batch_storage.environment() | TOKENS) as service:
         service.client.close()
         with socket.create_connection((HOST, service.port), timeout=TIMEOUT_S) as connection:
             connection.sendall(f"{LENGTH}{PART + 5}\r\n\r\n".encode() + b"x" * PART)
@@ -432,8 +418,7 @@ def test_sigterm_lets_the_body_that_is_being_read_end(batch_storage: BatchStorag
 
 def test_while_storage_is_away_it_says_when_to_come_again() -> None:
     own = TOKENS | {"WEB_CONCURRENCY": "1", "AWS_MAX_ATTEMPTS": "1"}
-    database = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
-    with Service(database | own) as service:
+    with Service(AWAY | own) as service:
         for path in ("/batches", "/batches/uploads"):
             answer = post(service, CSV, path)
             reason = refused(answer, 503, "service_unavailable")

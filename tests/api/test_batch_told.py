@@ -14,7 +14,7 @@ import pytest
 from loader.load import Result
 from storage.layout import batch_id_of
 from tests.api.ingestion import BATCH_KEYS, CSV, NOBODY, accepted, bearing, post, refused, told
-from tests.api.service import Service
+from tests.api.service import AWAY, Service
 from tests.api.world import load_prices
 from tests.batch_storage import BatchStorage
 from tests.postgres import Database
@@ -319,8 +319,7 @@ def test_a_question_that_is_none_is_refused(ingestion: Service, query: str, code
 
 
 def test_without_the_database_nobody_can_tell(store: BatchStorage) -> None:
-    database = {"PGHOST": "127.0.0.1", "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
-    with Service(database | store.environment()) as service:
+    with Service(AWAY | store.environment()) as service:
         for path in ("/batches", f"/batches/{uuid4()}", f"/batches/{uuid4()}/errors"):
             reason = refused(service.get(path), 503, "service_unavailable")
             assert reason == "The database cannot be reached at the moment; try again."

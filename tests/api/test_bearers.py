@@ -29,7 +29,7 @@ from tests.api.ingestion import (
     under_way,
     works_in,
 )
-from tests.api.service import Service
+from tests.api.service import AWAY, Service, rest
 from tests.batch_storage import BatchStorage
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -39,7 +39,6 @@ WRITES = [
     ("POST", f"/batches/{NOBODY}/upload"),
     ("DELETE", f"/batches/{NOBODY}"),
 ]
-AWAY = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
 
 
 def ask(service: Service, method: str, path: str, authorization: str | None) -> httpx.Response:
@@ -128,10 +127,6 @@ def connection(ingestion: Service) -> Iterator[socket.socket]:
 def head(token: str, *lines: str) -> bytes:
     own = ("POST /batches HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
     return "\r\n".join([*own, *lines, "", ""]).encode()
-
-
-def rest(connection: socket.socket) -> bytes:
-    return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_who_asks_whether_to_send_the_body_is_refused_before_it_is_sent(connection: socket.socket) -> None:
@@ -251,16 +246,10 @@ def test_tokens_are_never_logged_wherever_they_stand(batch_storage: BatchStorage
                 f"GET {token}\r\n\r\n",
                 f"POST /batches HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{token}\r\n\r\n",
             ):
-                answer = raw(service, request.encode())
+                answer = service.raw(request.encode())
                 assert token.encode() not in answer, answer
     text = "\n".join(service.lines)
     assert "Invalid request from ip=127.0.0.1: Invalid HTTP Header" in text
     assert "batch accepted" in text
     for token in (good, wrong):
         assert token not in text
-
-
-def raw(service: Service, request: bytes) -> bytes:
-    with socket.create_connection((HOST, service.port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(request)
-        return rest(connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from urllib.parse import urlencode
 
 import httpx
@@ -11,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from local.postgres import HOST
-from tests.api.service import TIMEOUT_S, Service
+from tests.api.ingestion import refused
+from tests.api.service import Service
 
 GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-31", "orig_code": "CNGGZ", "dest_code": "EETLL"}
 GOOD_QUERY = urlencode(GOOD)
@@ -21,17 +20,6 @@ ARABIC_DATE = "\u0662\u0660\u0662\u0661-\u0660\u0661-\u0660\u0661"
 LONG = b"x" * 10_000
 HEADERS_TOO_LARGE = "request_header_fields_too_large"
 NAMES = [*GOOD, "date", "DATE_FROM", "", "a b", "%00"]
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> str:
-    """Checks the shape that every error has; returns the description."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    body = answer.json()
-    assert body.keys() == {"title", "description", "code"}
-    assert body["code"] == code
-    assert body["title"]
-    return body["description"]
 
 
 def with_(**changes: str) -> dict[str, str]:
@@ -168,10 +156,7 @@ def test_whatever_a_client_accepts_errors_are_json(service: Service) -> None:
 
 def raw(service: Service, request: bytes) -> tuple[int, dict]:
     """Status and body of the answer to bytes that no client would send."""
-    with socket.create_connection((HOST, service.port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(request)
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = service.raw(request).partition(b"\r\n\r\n")
     assert b"content-type: application/json" in head.lower()
     return int(head.split()[1]), json.loads(body)
 

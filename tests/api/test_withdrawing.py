@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Event, Thread
 from uuid import UUID, uuid4
@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from loader.withdraw import withdraw
-from local.postgres import HOST
 from storage.messages import WithdrawBatch
-from tests.api.ingestion import CSV, NOBODY, TOKENS, accepted, bearing, post, refused, told, works_in
+from tests.api.ingestion import CSV, NOBODY, accepted, bearing, post, refused, told, works_in
 from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.batch_storage import BatchStorage
@@ -101,14 +100,6 @@ def test_a_parameter_is_refused_and_the_batch_stays(
 
 
 # --- the database away -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def alone(batch_storage: BatchStorage) -> Iterator[Service]:
-    away = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
-    own = TOKENS | {"WEB_CONCURRENCY": "1"}
-    with Service(away | batch_storage.environment() | own) as service:
-        yield service
 
 
 def test_what_was_accepted_is_asked_back_even_without_the_database(
