@@ -134,17 +134,17 @@ def curl(service: Service, *arguments: str) -> tuple[float, int]:
     return float(seconds), int(status)
 
 
-@pytest.mark.parametrize("how", [["--data-binary"], ["--upload-file"]], ids=["data", "upload"])
+@pytest.mark.parametrize(("how", "prefix"), [("--data-binary", "@"), ("--upload-file", "")])
 def test_curl_asks_first_whether_to_send_a_large_file_and_does(
-    ingestion: Service, tmp_path: Path, how: list[str]
+    ingestion: Service, tmp_path: Path, how: str, prefix: str
 ) -> None:
-    """It sends `Expect: 100-continue` and waits a second for an answer."""
+    """It would wait a minute here for the answer to `Expect: 100-continue`."""
     file = tmp_path / "large"
     file.write_bytes(os.urandom(UPLOAD_BYTES_MAX))
-    named = f"@{file}" if how == ["--data-binary"] else str(file)
-    seconds, status = curl(ingestion, "--request", "POST", "--header", "Expect: 100-continue", *how, named)
+    asking = ["--request", "POST", "--header", "Expect: 100-continue", "--expect100-timeout", "60"]
+    seconds, status = curl(ingestion, *asking, how, f"{prefix}{file}")
     assert status == 202
-    assert seconds < 1 + 20 * len(how)
+    assert seconds < 30
 
 
 # --- the same key ------------------------------------------------------------------------------------------
@@ -356,8 +356,7 @@ def test_a_client_that_is_gone_in_the_middle_leaves_nothing(ingestion: Service, 
 @pytest.mark.parametrize("body", [b"5\r\nhello", b"x\r\n", b"3\r\nhello\r\n"], ids=["end", "size", "more"])
 def test_a_body_that_is_not_chunked_as_http_has_it_is_refused(ingestion: Service, body: bytes) -> None:
     status, answer = sent(ingestion, CHUNKED.encode() + body, then_close=True)
-    assert status == 400
-    assert answer["code"] in ("malformed_body", "body_cut_short")
+    assert (status, answer["code"]) == (400, "malformed_body")
 
 
 # --- slow and many -----------------------------------------------------------------------------------------
@@ -376,10 +375,10 @@ def test_slow_uploads_leave_a_thread_to_the_others_and_one_too_many_is_told_to_c
         while not stop.is_set():
             answers.append(ingestion.get("/health/live").status_code)
 
+    wait_until(lambda: post(ingestion, unlike()).status_code == 503)
     asking = threading.Thread(target=ask)
+    asking.start()
     try:
-        wait_until(lambda: post(ingestion, unlike()).status_code == 503)
-        asking.start()
         wait_until(lambda: len(answers) > 20)
     finally:
         stop.set()
