@@ -42,7 +42,7 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     app.add_route("/batches", Batches(known, bearers, threads, settings.upload_bytes_max))
     app.add_route("/batches/uploads", Uploads(known, bearers))
     app.add_route("/batches/{batch}", Batch(known, queue, bearers, threads))
-    app.add_route("/batches/{batch}/errors", BatchErrors(known))
-    app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known))
+    app.add_route("/batches/{batch}/errors", BatchErrors(known, threads))
+    app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known, threads))
     app.add_route("/batches/{batch}/upload", FinishedUpload(known, bearers))
     return app

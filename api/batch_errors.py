@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from api.errors import BadParameter
 from api.known import KnownBatches, batch_id
 from api.ledger import FIRST, BatchStatus, Fault, Place
 from api.parameters import given_parameters, read_number
+from api.threads import Threads
 
 LISTED, LISTED_MAX = 100, 1_000
 # So many are read, spelled out and sent at a time.
@@ -27,11 +29,12 @@ PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 @dataclass(frozen=True)
 class BatchErrors:
     known: KnownBatches
+    threads: Threads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         response.append_header("Vary", "Accept")
         if request.client_prefers([falcon.MEDIA_JSON, CSV]) == CSV:
-            respond_csv(self.known, request, response, batch)
+            respond_csv(self.known, self.threads, request, response, batch)
             return
         given = given_parameters(request, ("after", "limit"))
         limit = read_number("limit", given.get("limit"), LISTED, LISTED_MAX)
@@ -57,20 +60,40 @@ class BatchErrorsFile:
     """`GET /batches/ID/errors.csv`, for who cannot say what they accept."""
 
     known: KnownBatches
+    threads: Threads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
-        respond_csv(self.known, request, response, batch)
+        respond_csv(self.known, self.threads, request, response, batch)
 
     on_head = on_get
 
 
-def respond_csv(known: KnownBatches, request: falcon.Request, response: falcon.Response, batch: str) -> None:
+def respond_csv(
+    known: KnownBatches, threads: Threads, request: falcon.Request, response: falcon.Response, batch: str
+) -> None:
+    """Raises Busy where too many are served for long already."""
     given_parameters(request, ())
     status = known.status(batch_id(batch))
     response.content_type = f"{CSV}; charset=utf-8"
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
     response.cache_control = ["no-store"]
-    response.stream = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
+    pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
+    # Of a HEAD nothing is sent, and nobody would close it.
+    response.stream = pages if request.method == "HEAD" else Lasting(threads, pages)
+
+
+class Lasting:
+    """Pages that may take their reader long; the server closes them, whether or not all were sent."""
+
+    def __init__(self, threads: Threads, pages: Generator[bytes]) -> None:
+        self._pages, self._taken = pages, ExitStack()
+        self._taken.enter_context(threads.lasting())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pages
+
+    def close(self) -> None:
+        self._taken.close()
 
 
 def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:

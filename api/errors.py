@@ -55,7 +55,7 @@ class Busy(falcon.HTTPServiceUnavailable):
     def __init__(self) -> None:
         super().__init__(
             title="Service unavailable",
-            description="Too many bodies are being read at the moment; try again.",
+            description="Too many requests that take long are being served at the moment; try again.",
             retry_after=RETRY_AFTER_S,
         )
         self.error_code = "busy"

@@ -27,7 +27,7 @@ class Threads:
 
     @contextmanager
     def lasting(self) -> Generator[None]:
-        """While a body is read. Raises Busy where too many are at it."""
+        """While a body is read, or a file is sent. Raises Busy where too many are at it."""
         if not self._lasting.acquire(timeout=WAIT_S):
             raise Busy
         try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from uuid import UUID
 
 import pytest
 
+from local.postgres import HOST
 from tests.api.ingestion import accepted, post, read_csv, refused
 from tests.api.service import Service
 from tests.api.world import PLACES, load_prices
 from tests.postgres import Database
+from tests.waiting import wait_until
 
 LANE = ("CNSGH", "EETLL")
 # More than three pages of the file, over many chunks.
@@ -72,6 +76,28 @@ def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
     assert [row["value"] for row in rows[1:]] == odd
     assert rows[1]["column"] == ""
     assert text.count("\r\n") == len(odd) + 2
+
+
+def test_who_reads_the_file_slowly_leaves_a_thread_to_the_others(
+    ingestion: Service, filled: Database
+) -> None:
+    batch = load_prices(filled, [(*LANE, "2021-02-30", 1)]).batch
+    filled.rows(
+        "INSERT INTO batch_errors SELECT batch_no, 0, n, 'f', n, NULL, repeat('x', 200), 'r' FROM batches,"
+        " generate_series(1, 50000) AS n WHERE id = %s RETURNING 1",
+        batch,
+    )
+    path = f"/batches/{batch}/errors.csv"
+    with ExitStack() as slow:
+        for _ in range(3):
+            connection = slow.enter_context(socket.create_connection((HOST, ingestion.port)))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert refused(ingestion.get(path), 503, "busy")
+        assert ingestion.get("/health/live").status_code == 200
+    wait_until(lambda: ingestion.get(path).status_code == 200)
+    assert [ingestion.client.head(path).status_code for _ in range(8)] == [200] * 8, "which take no thread"
+    assert len(read_csv(ingestion.get(path).text)) == 50_001
 
 
 def test_a_batch_without_faults_has_none_to_tell(ingestion: Service, filled: Database) -> None:
