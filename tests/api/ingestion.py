@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from typing import Any
 
 import httpx
@@ -47,6 +48,11 @@ def bearing(token: str | None = WRITER, **headers: str) -> dict[str, str]:
 def post(service: Service, content: Any = CSV, path: str = "/batches", **headers: str) -> httpx.Response:
     """A body from the writer; a generator goes in chunks."""
     return service.client.post(path, content=content, headers=bearing(**headers))
+
+
+def unlike(*others: bytes) -> bytes:
+    """A file that no other test sends."""
+    return CSV + os.urandom(8).hex().encode() + b"".join(others)
 
 
 def accepted(answer: httpx.Response) -> dict[str, Any]:
