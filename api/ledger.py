@@ -75,11 +75,8 @@ class Ledger:
     store: Store
 
     def find(self, batch: UUID) -> BatchStatus | None:
-        with (
-            self.store.connection() as connection,
-            connection.cursor(row_factory=class_row(BatchStatus)) as rows,
-        ):
-            return rows.execute(query("api", "batch"), {"id": batch}).fetchone()
+        found = self._statuses("batch", {"id": batch})
+        return found[0] if found else None
 
     def newest(self, *, state: str | None, before: int | None, limit: int) -> list[BatchStatus]:
         """Newest first, below the number `before`."""
@@ -106,10 +103,6 @@ class Ledger:
     def next_faults(self, batch_no: int, after: Place, limit: int) -> list[tuple[Place, Fault]]:
         values = {"batch_no": batch_no, "limit": limit, **after._asdict()}
         return [(Place(*row[:2]), Fault(*row[2:])) for row in self._rows("next_errors", values)]
-
-    def _find(self, **which: UUID | str | None) -> BatchStatus | None:
-        found = self._statuses("batch", which)
-        return found[0] if found else None
 
     def _statuses(self, name: str, values: Mapping[str, Any]) -> list[BatchStatus]:
         def ask(connection: psycopg.Connection) -> list[BatchStatus]:
