@@ -1,8 +1,10 @@
-"""Query parameters: each is known, and given once."""
+"""Query parameters: each is known, given once, and read by what also describes it (`openapi`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import falcon
 
@@ -10,6 +12,32 @@ from api.errors import BadParameter
 
 # What Falcon makes of bytes that are not UTF-8.
 NOT_UTF8 = "\ufffd"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`read` makes a value of the parameter's name and text, or raises BadParameter; `schema` says in JSON
+    Schema what it takes; `default` is the value where it is not given and is not `required`."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    read: Callable[[str, str], Any]
+    required: bool = False
+    default: Any = None
+
+
+def read_parameters(request: falcon.Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """The value of each. Raises BadParameter for the first that is unknown or repeated, for all that are
+    missing, or for the first that is malformed."""
+    given = given_parameters(request, [parameter.name for parameter in parameters])
+    missing = [each.name for each in parameters if each.required and not given.get(each.name)]
+    if missing:
+        raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
+    return {
+        each.name: each.read(each.name, given[each.name]) if each.name in given else each.default
+        for each in parameters
+    }
 
 
 def given_parameters(request: falcon.Request, allowed: Sequence[str]) -> dict[str, str]:

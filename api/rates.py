@@ -11,14 +11,13 @@ import msgspec
 
 from api.answers import Answers, Made
 from api.errors import BadParameter
-from api.parameters import NOT_UTF8, given_parameters
+from api.parameters import NOT_UTF8, Parameter, read_parameters
 from api.store import Store
 from api.totals import Totals
 
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
 NO_PRICES = (0, 0)
-PARAMETERS = ("date_from", "date_to", "orig_code", "dest_code")
 CODE_CHARS_MAX = 100
 # The original takes a month or day of one digit too.
 DAY = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
@@ -81,16 +80,7 @@ def rates_of(question: Question, totals: Totals) -> list[Rate]:
 
 def read_question(request: falcon.Request, days_max: int) -> Question:
     """Raises BadParameter for the first parameter that is missing, unknown, repeated or malformed."""
-    given = given_parameters(request, PARAMETERS)
-    missing = [name for name in PARAMETERS if not given.get(name)]
-    if missing:
-        raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
-    question = Question(
-        date_from=read_day("date_from", given["date_from"]),
-        date_to=read_day("date_to", given["date_to"]),
-        orig_code=read_code("orig_code", given["orig_code"]),
-        dest_code=read_code("dest_code", given["dest_code"]),
-    )
+    question = Question(**read_parameters(request, PARAMETERS))
     days = (question.date_to - question.date_from).days + 1
     if days > days_max:
         raise BadParameter(
@@ -120,3 +110,22 @@ def read_code(name: str, text: str) -> str:
             code="invalid_code",
         )
     return text
+
+
+def day_parameter(name: str, description: str) -> Parameter:
+    # The original takes a month or day of one digit too, which "format": "date" would not.
+    schema = {"type": "string", "pattern": f"^{DAY.pattern}$", "examples": ["2021-01-31"]}
+    return Parameter(name, description, schema, read_day, required=True)
+
+
+def code_parameter(name: str, description: str) -> Parameter:
+    schema = {"type": "string", "minLength": 1, "maxLength": CODE_CHARS_MAX, "examples": ["CNSGH"]}
+    return Parameter(name, description, schema, read_code, required=True)
+
+
+PARAMETERS = (
+    day_parameter("date_from", "First day."),
+    day_parameter("date_to", "Last day."),
+    code_parameter("orig_code", "Where from: a port's code or a region's slug."),
+    code_parameter("dest_code", "Where to: a port's code or a region's slug."),
+)
