@@ -35,7 +35,7 @@ CUT = ("--chunk-rows", str(CHUNK_ROWS), "--workers", "2")
 # So many lanes that a fold, and a reversal, takes several transactions.
 CODES = [f"PT{number:03}" for number in range(30)]
 LIVES = 2
-KILLED = {"load": 50, "work": 10, "withdraw": 3}  # at least, in each of the lives
+KILLED = {"load": 40, "work": 8, "withdraw": 2}  # at least, in each of the lives
 SERVERS_KILLED = 20
 
 # Moments in the life of a process, and within how many seconds after them it is killed.
