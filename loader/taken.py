@@ -78,3 +78,5 @@ class Hand:
                 except StorageError as error:
                     if message.receipt in self._held:  # else it was answered for meanwhile
                         log.warning("message not kept", message=message.message_id, error=str(error))
+                except Exception:  # the others are to be kept all the same
+                    log.exception("message not kept", message=message.message_id)

@@ -131,7 +131,7 @@ class Worker:
                 if self.is_away():
                     self.stop.wait(BUSY_S)
                 elif free:
-                    busy |= {executor.submit(task) for task in self.take(free)}
+                    busy |= {executor.submit(self.in_slot, task) for task in self.take(free)}
 
     def take(self, free: int) -> list[Callable[[], None]]:
         """What the free slots are to do: a message each, or look for what there is no message for."""
@@ -155,17 +155,21 @@ class Worker:
 
     # --- in a slot -----------------------------------------------------------------------------------------
 
+    def in_slot(self, task: Callable[[], None]) -> None:
+        """Nobody looks at what a slot's future holds: what a task lets through is told here."""
+        try:
+            task()
+        except Exception:
+            log.exception("slot failed")
+
     def answer(self, message: Received) -> None:
         """Does what a message asks for, and then, when that is committed, acknowledges it."""
         try:
             works = decode(message.body)
-        except UnknownMessage as error:
+            done = [self.until_there(partial(self.tickets.do, work=work)) for work in works]
+        except UnknownMessage as error:  # a worker of another version may know it; else it is put aside
             if message.receives == 1:
                 log.warning("unknown message", message=message.message_id, error=str(error))
-            self.hand.leave(message)  # a worker of another version may know it; else it is put aside
-            return
-        try:
-            done = [self.until_there(partial(self.tickets.do, work=work)) for work in works]
         except Stopped:
             self.hand.give_back(message)
         except Exception:
@@ -174,6 +178,8 @@ class Worker:
         else:
             answer = self.hand.done if all(done) else self.hand.give_back
             answer(message)
+        finally:
+            self.hand.leave(message)  # whatever went wrong: else nobody would ever get it again
 
     def look(self) -> None:
         """Does a chunk that is left, or whatever else there is no message for."""

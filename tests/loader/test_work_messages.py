@@ -17,7 +17,7 @@ from loader.errors import Stopped
 from storage.errors import StorageUnavailable
 from storage.layout import batch_id_of, manifest_key, upload_key
 from storage.manifest import Manifest, write_manifest
-from storage.messages import DoChunk, NewObject, PlanBatch, WithdrawBatch, decode
+from storage.messages import DoChunk, NewObject, PlanBatch, WithdrawBatch, Work, decode
 from storage.work_queue import Received, WorkQueue
 from tests.batch_storage import BatchStorage
 from tests.loader.batches import (
@@ -180,6 +180,55 @@ def test_a_message_that_nobody_knows_is_told_once_and_ends_with_the_dead_letters
     assert '{"work": "sing"}' in str(told["error"])
 
 
+def test_whatever_fails_about_a_message_is_told_and_it_comes_back(
+    ports: Database,
+    storage: BatchStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: list[EventDict],
+) -> None:
+    lose_messages(storage)
+    failures = iter([RuntimeError("boom"), RuntimeError("boom")])
+
+    def failing_decode(body: str) -> list[Work]:
+        for failure in failures:
+            raise failure
+        return decode(body)
+
+    monkeypatch.setattr(work, "decode", failing_decode)
+    monkeypatch.setattr(work, "RETURN_S", 1)
+    with WorkerHere(storage):
+        storage.queue.send([PlanBatch(uuid4())])
+        wait_until(lambda: empty(storage))
+    told = [line for line in logged if line["event"] == "message failed"]
+    assert [(line["receives"], line["exc_info"]) for line in told] == [(1, True), (2, True)]
+    assert storage.dead_letters() == []
+
+
+def test_a_message_that_cannot_be_answered_for_is_told_and_held_no_longer(
+    ports: Database,
+    storage: BatchStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: list[EventDict],
+) -> None:
+    lose_messages(storage)
+    monkeypatch.setattr(taken, "VISIBILITY_S", 1)
+    monkeypatch.setattr(taken, "HEARTBEAT_S", 0.3)
+    real = WorkQueue.done
+    failures = iter([RuntimeError("boom")])
+
+    def failing_done(queue: WorkQueue, message: Received) -> None:
+        for failure in failures:
+            raise failure
+        real(queue, message)
+
+    monkeypatch.setattr(WorkQueue, "done", failing_done)
+    with WorkerHere(storage):
+        storage.queue.send([PlanBatch(uuid4())])
+        wait_until(lambda: empty(storage))
+    (told,) = [line for line in logged if line["event"] == "slot failed"]
+    assert told["exc_info"]
+
+
 def test_the_test_event_of_a_new_bucket_is_acknowledged(ports: Database, storage: BatchStorage) -> None:
     assert message_count(storage) == (1, 0)
     with WorkerHere(storage):
@@ -246,7 +295,7 @@ def test_an_acknowledgement_that_does_not_arrive_is_told_and_the_repeat_does_not
 def test_a_message_stays_with_its_worker_however_long_its_work_takes(
     ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For four times as long as it would be invisible by itself."""
+    """For four times as long as it would be invisible by itself, and though a beat fails."""
     monkeypatch.setattr(taken, "VISIBILITY_S", 1)
     monkeypatch.setattr(taken, "HEARTBEAT_S", 0.3)
     planned: list[int] = []
@@ -258,6 +307,14 @@ def test_a_message_stays_with_its_worker_however_long_its_work_takes(
         return real(*arguments, **named)  # ty: ignore[invalid-argument-type]
 
     monkeypatch.setattr(tickets, "plan_batch", slow)
+    real_keep, failures = WorkQueue.keep, iter([RuntimeError("boom")])
+
+    def failing_keep(queue: WorkQueue, message: Received, visibility_s: int) -> None:
+        for failure in failures:
+            raise failure
+        real_keep(queue, message, visibility_s)
+
+    monkeypatch.setattr(WorkQueue, "keep", failing_keep)
     lose_messages(storage)
     batch = send(ports, storage, "k", make_rows(10))
     with WorkerHere(storage, slots=2):
