@@ -1,4 +1,5 @@
-"""What a batch's content is and how it is read, as its planner found out: kept in `plans.content`.
+"""What a batch's content is and how it is read, as its planner found out: kept in `plans.content`, with
+`failure`, what the last try to plan it ended with.
 
 `plan` writes it down once a batch, `planned` reads every chunk by it, `publish` gets the places of a dump.
 """

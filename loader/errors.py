@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+FAILURE_CHARS_MAX = 1_000
+
 
 class LoaderError(Exception):
     """Base of this package's errors."""
@@ -40,3 +42,9 @@ class FileRejected(LoaderError):
     def __init__(self, error: RowError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def one_line(error: Exception) -> str:
+    """What nobody expected, for the ledger: one line, as the database takes it."""
+    text = f"{type(error).__name__}: {error}".replace("\0", "")
+    return " ".join(text.split())[:FAILURE_CHARS_MAX]

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import psycopg
 
 from database.connect import translated_errors
+from database.errors import DatabaseUnavailable, SchemaMissing
 from database.queries import query
 from loader.accepted import is_there, open_accepted
 from loader.check import Ports, check
 from loader.chunks import FaultChunk
 from loader.content import Content, decode_content, encode_content
 from loader.cut import Cut, Cuts, cutting, cutting_on
-from loader.errors import FileRejected, LoaderError, Stopped
+from loader.errors import FileRejected, LoaderError, Stopped, one_line
 from loader.inputs import StoredContent
 from loader.ledger import Batch, claim_chunk, find_batch, record_event, write_chunk
 from loader.planned import ATTEMPTS_MAX, TICKETS_MAX, forget_chunk_objects
@@ -50,7 +51,8 @@ class Unplannable(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """A row of `plans`; `content` is None until somebody has looked at it."""
+    """A row of `plans`; `content` is None until somebody has looked at it. `failure` is what the last try
+    ended with, where that was nothing that is expected."""
 
     content: Content | None
     attempts: int
@@ -58,6 +60,7 @@ class Progress:
     chunk_count: int
     next_byte: int
     next_line: int
+    failure: str | None
 
 
 def plan_batch(
@@ -72,9 +75,10 @@ def plan_batch(
     """Opens the batch and plans what is not planned yet, calling `send` after each commit.
 
     Returns the batch as it is then: loading and planned whole, or ended; failed where its object is gone or
-    another, or ATTEMPTS_MAX tries led nowhere. None where another planner is at it, or its content has not
-    come. Of a file that is wrong from the start no chunk is sent, nor of a dump without prices: so the caller
-    has to see whether the batch can be ended. Where this call gives it up, `given_up` is told why.
+    another, or ATTEMPTS_MAX tries led nowhere: what those before the last ended with is raised. None where
+    another planner is at it, or its content has not come. Of a file that is wrong from the start no chunk is
+    sent, nor of a dump without prices: so the caller has to see whether the batch can be ended. Where this
+    call gives it up, `given_up` is told why.
 
     `connection` is in autocommit. Raises Stopped, DatabaseUnavailable and StorageUnavailable: the same call
     goes on later.
@@ -138,16 +142,22 @@ class Planning:
         progress = self.find_progress()
         if progress is not None and progress.complete:
             return
+        progress = self.begin()
         try:
-            content = (progress.content if progress else None) or self.look()
-            chunk_count = self.plan_chunks(self.begin(content), content)
+            with translated_errors():
+                chunk_count = self.plan_chunks(progress, progress.content or self.look())
         except (Stopped, StorageUnavailable):
             self.execute("take_back_plan")
+            raise
+        except (DatabaseUnavailable, SchemaMissing, NothingToPlan, Unplannable):
             raise
         except ObjectMissing as error:
             raise Unplannable(f"its content is no longer there: {error}") from error
         except ObjectChanged as error:
             raise Unplannable(f"its content was replaced before all of it was read: {error}") from error
+        except Exception as error:
+            self.record_failure(one_line(error))
+            raise
         seconds = round(time.monotonic() - began, 3)
         record_event(self.connection, self.batch, "planned", seconds)
         emit("batch planned", {"plan_seconds": (seconds, "Seconds")}, chunks=chunk_count)
@@ -156,7 +166,7 @@ class Planning:
         return progress_of(self.execute("find_plan").fetchone())
 
     def look(self) -> Content:
-        """The object as it is now; which format it has, nobody knows yet."""
+        """The object as it is now, which it has to stay; which format it has, nobody knows yet."""
         found = self.bucket.look(self.manifest.content)
         accepted = self.manifest.size
         if self.manifest.etag not in {None, found.etag}:
@@ -164,15 +174,17 @@ class Planning:
         if accepted not in {None, found.size}:
             raise Unplannable(f"its content has {found.size:,} bytes, {accepted:,} were accepted")
         source = self.manifest.source
-        return Content(self.bucket.name, found.key, found.etag, found.size, source, kind="delimited")
+        content = Content(self.bucket.name, found.key, found.etag, found.size, source, kind="delimited")
+        self.execute("set_plan_content", content=encode_content(content))
+        return content
 
-    def begin(self, content: Content) -> Progress:
+    def begin(self) -> Progress:
         """Counts this try."""
-        progress = progress_of(self.execute("begin_plan", content=encode_content(content)).fetchone())
+        progress = progress_of(self.execute("begin_plan").fetchone())
         if progress is None:
             raise NothingToPlan
         if progress.attempts > ATTEMPTS_MAX:
-            raise Unplannable(f"{ATTEMPTS_MAX} tries to cut its content into chunks were cut short")
+            raise tried_in_vain(progress.failure or "no worker lived to see its end")
         return progress
 
     def plan_chunks(self, progress: Progress, known: Content) -> int:
@@ -241,9 +253,20 @@ class Planning:
             found = find_batch(self.connection, self.batch.key)
             raise (Unplannable(str(error)) if found and goes_on(found) else NothingToPlan) from error
 
+    def record_failure(self, failure: str) -> None:
+        """Raises Unplannable after the last try."""
+        row = self.execute("record_plan_failure", failure=failure).fetchone()
+        if row is not None and row[0] >= ATTEMPTS_MAX:
+            log.exception("planning failed", attempts=row[0])
+            raise tried_in_vain(failure)
+
     def execute(self, name: str, **values: object) -> psycopg.Cursor:
         values["batch_no"] = self.batch.batch_no
         return self.connection.execute(query("loader", name), values)
+
+
+def tried_in_vain(ended_with: str) -> Unplannable:
+    return Unplannable(f"cutting its content into chunks was tried {ATTEMPTS_MAX} times: {ended_with}")
 
 
 def refuse_other_cuts(progress: Progress, cut: Cut) -> None:

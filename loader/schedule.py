@@ -17,7 +17,7 @@ from database.queries import query
 from loader.check import CheckedChunk, Ports, check
 from loader.chunks import Chunk
 from loader.content import decode_content
-from loader.errors import LoaderError
+from loader.errors import LoaderError, one_line
 from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, write_chunk
 from loader.planned import TICKETS_MAX, PlannedChunk, read_chunk
 from loader.publish import Ending, end_batch
@@ -25,7 +25,6 @@ from storage.bucket import Bucket
 from telemetry.log import bound, get_logger
 from telemetry.metrics import Unit, emit
 
-FAILURE_CHARS_MAX = 1_000
 COUNTED = ("published", "rejected")  # as metrics
 BATCH_COLUMNS = tuple(field.name for field in fields(Batch) if field.name != "batch_no")
 
@@ -83,12 +82,6 @@ def record_failure(connection: psycopg.Connection, planned: PlannedChunk, error:
     failure = one_line(error)
     connection.execute(query("loader", "record_failure"), {**key_of(planned), "failure": failure})
     return failure
-
-
-def one_line(error: Exception) -> str:
-    """One line, as the database takes it."""
-    text = f"{type(error).__name__}: {error}".replace("\0", "")
-    return " ".join(text.split())[:FAILURE_CHARS_MAX]
 
 
 def key_of(planned: PlannedChunk) -> dict[str, int]:

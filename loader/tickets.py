@@ -19,7 +19,7 @@ import psycopg
 from database.connect import translated_errors
 from database.errors import DatabaseUnavailable, SchemaMissing
 from loader.accepted import accepted_batch, find_accepted, open_accepted
-from loader.errors import LoaderError, Stopped, UsageError
+from loader.errors import LoaderError, Stopped, UsageError, one_line
 from loader.ledger import Batch
 from loader.plan import plan_batch
 from loader.planned import ATTEMPTS_MAX, PlannedChunk, forget_chunk_objects
@@ -29,7 +29,6 @@ from loader.schedule import (
     end_if_done,
     more_than_tickets,
     next_chunk,
-    one_line,
     record_failure,
     release,
     take_back_attempt,

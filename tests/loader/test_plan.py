@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import polars as pl
@@ -17,7 +20,7 @@ import pytest
 from database.errors import DatabaseUnavailable
 from loader.chunks import Chunk, FaultChunk
 from loader.dump import Dump
-from loader.errors import FileRejected, Stopped
+from loader.errors import FileRejected, Stopped, UsageError
 from loader.formats.compression import zstd
 from loader.ledger import done_chunks
 from loader.load import Options, load
@@ -25,8 +28,9 @@ from loader.planned import ATTEMPTS_MAX
 from loader.publish import Port, give_up
 from loader.sources import Files
 from loader.withdraw import withdraw
-from storage.bucket import Bucket
-from storage.errors import StorageUnavailable
+from storage.bucket import Bucket, StoredObject
+from storage.errors import StorageMisconfigured, StorageUnavailable
+from storage.manifest import Manifest
 from tests.loader.batches import (
     CODES,
     assert_answers_are_what_was_published,
@@ -295,7 +299,7 @@ def test_a_try_counts_until_a_chunk_is_planned_and_the_last_one_gives_the_batch_
     manifest = accept(bucket, CSV)
     open_small(connection, manifest, 10)
 
-    class Killed(Exception):
+    class Killed(BaseException):
         pass
 
     class Killing(Sent):
@@ -310,8 +314,111 @@ def test_a_try_counts_until_a_chunk_is_planned_and_the_last_one_gives_the_batch_
     assert batch is not None
     assert (batch.state, sent) == ("failed", [])
     assert ports.rows("SELECT failure FROM batches") == [
-        ("5 tries to cut its content into chunks were cut short",)
+        ("cutting its content into chunks was tried 5 times: no worker lived to see its end",)
     ]
+
+
+def test_what_planning_failed_with_is_told_once_the_last_try_failed_too(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    open_small(connection, manifest, 10)
+    tries = plan_failing(connection, bucket, manifest, after=2)
+    assert tries == 1 + ATTEMPTS_MAX, "the first has planned two chunks"
+    assert ports.rows("SELECT state, failure FROM batches") == [
+        ("failed", "cutting its content into chunks was tried 5 times: ValueError: boom at 2")
+    ]
+
+
+def test_what_planning_failed_with_is_told_though_the_last_tries_were_killed(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    open_small(connection, manifest, 10)
+    with pytest.raises(ValueError, match="boom"):
+        plan(connection, bucket, manifest, Failing(after=0))
+    ports.rows("UPDATE plans SET attempts = 5 RETURNING 1")
+    found = plan(connection, bucket, manifest)
+    assert found is not None
+    assert ports.rows("SELECT state, failure FROM batches") == [
+        ("failed", "cutting its content into chunks was tried 5 times: ValueError: boom at 0")
+    ]
+
+
+def test_what_a_try_failed_with_is_forgotten_once_the_batch_is_planned(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    manifest = accept(bucket, CSV)
+    batch = open_small(connection, manifest, 10)
+    with pytest.raises(ValueError, match="boom"):
+        plan(connection, bucket, manifest, Failing(after=0))
+    assert ports.rows("SELECT content ->> 'failure' FROM plans") == [("ValueError: boom at 0",)]
+    plan(connection, bucket, manifest)
+    assert ports.rows("SELECT content ->> 'failure' FROM plans") == [(None,)]
+    assert do_all(connection, ports, bucket, batch) == "published"
+    assert_answers_are_what_was_published(ports, ROWS)
+
+
+def test_a_disk_that_is_full_fails_the_batch_and_is_named(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> IO[bytes]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    manifest = accept(bucket, CONTENTS["parquet.gz"])
+    for _ in range(ATTEMPTS_MAX - 1):
+        with pytest.raises(UsageError):
+            plan(connection, bucket, manifest)
+    found = plan(connection, bucket, manifest)
+    assert found is not None
+    ((state, failure),) = ports.rows("SELECT state, failure FROM batches")
+    assert state == "failed"
+    assert "No space left on device" in failure
+
+
+def test_content_that_cannot_be_looked_at_fails_the_batch_and_is_told(
+    ports: Database, connection: psycopg.Connection, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be tried for ever, before all others."""
+
+    def look(_bucket: Bucket, key: str) -> StoredObject:
+        raise StorageMisconfigured(f"{key}: Access Denied (AccessDenied)")
+
+    monkeypatch.setattr(Bucket, "look", look)
+    manifest = accept(bucket, CSV)
+    for _ in range(ATTEMPTS_MAX - 1):
+        with pytest.raises(StorageMisconfigured):
+            plan(connection, bucket, manifest)
+    plan(connection, bucket, manifest)
+    ((state, failure),) = ports.rows("SELECT state, failure FROM batches")
+    assert state == "failed"
+    assert failure.endswith("Access Denied (AccessDenied)")
+
+
+class Failing(Sent):
+    """Every try fails at the same chunk."""
+
+    def __init__(self, *, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def stop(self) -> bool:
+        if len(self) == self.after:
+            raise ValueError(f"boom at {self.after}")
+        return False
+
+
+def plan_failing(connection: psycopg.Connection, bucket: Bucket, manifest: Manifest, *, after: int) -> int:
+    """How often it was tried until the batch was given up."""
+    sent = Failing(after=after)
+    for number in range(1, 100):
+        try:
+            plan(connection, bucket, manifest, sent)
+        except ValueError:
+            continue
+        return number
+    raise AssertionError("never given up")
 
 
 def test_to_be_told_to_stop_and_storage_that_is_away_count_as_no_try(
