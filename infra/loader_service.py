@@ -16,6 +16,9 @@ from infra.settings.services import LoaderSettings
 
 # Whom the migrations make for it: writes batches, and changes no schema.
 USER = "rates_loader"
+# What a loader does at once (`loader.work.SLOTS`), and how many messages a batch has at most by itself
+# (`loader.planned.TICKETS_MAX`). With fewer messages than slots some loaders would have nothing of it.
+SLOTS, TICKETS_MAX = 2, 32
 MINUTE_S = 60
 # SQS counts only about right, and a pause between two batches is no end.
 EMPTY_MINUTES = 10
@@ -54,7 +57,10 @@ class LoaderService(pulumi.ComponentResource):
             image=image,
             user=USER,
             stop_s=timeouts.LOADER_STOP_S,
-            environment=around.ingestion.environment,
+            environment={
+                **around.ingestion.environment,
+                "RATES_TICKETS_MAX": str(max(TICKETS_MAX, SLOTS * settings.size.tasks_max)),
+            },
             scratch_gib=settings.storage_gib,
         )
         task = Task(program, settings.size, around.ingestion.to_take_batches())

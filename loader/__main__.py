@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from types import FunctionType
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from access.errors import AccessError
-from database.errors import ConfigurationError, DatabaseError, DatabaseUnavailable, SchemaMissing
+from database.errors import ConfigurationError, DatabaseError, SchemaMissing
 from loader.chunks import CHUNK_ROWS
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
 from storage.errors import StorageError, StorageUnavailable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from loader.load import Options, Result
     from loader.publish import Places
     from loader.sources import Source
-    from storage.settings import StorageSettings
 
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # A terminal shows the first few; --json and `loader show` have the rest.
@@ -276,19 +275,22 @@ def withdraw(batch: str, *, as_json: bool) -> None:
 def work(*, workers: int | None, as_json: bool) -> None:
     """Do what the queue brings, until SIGTERM or Ctrl-C.
 
-    The bucket is named by BATCH_BUCKET, the queue by BATCH_QUEUE_URL. Whoever wants to be told of a batch's
-    end is, signed with the token by which RATES_API_TOKENS knows them. It logs as JSON.
+    The bucket is named by BATCH_BUCKET, the queue by BATCH_QUEUE_URL. It has RATES_TICKETS_MAX messages of a
+    batch at most, 32 by default; no more of its chunks are done at once. Whoever wants to be told of a
+    batch's end is, signed with the token by which RATES_API_TOKENS knows them. It logs as JSON.
     """
     from access.tokens import Tokens
+    from loader.settings import read_queue_settings
     from loader.stopping import StopSignal
     from loader.work import run_worker
     from telemetry.log import configure
 
-    storage = storage_beside_database()
+    settings = read_queue_settings()
     setting = os.environ.get("RATES_API_TOKENS")
     tokens = Tokens(setting) if setting else None
     configure("loader", sys.stderr if as_json else sys.stdout)
-    done = run_worker(StopSignal(signal.SIGTERM, signal.SIGINT), storage, tokens, slots=workers)
+    stop = StopSignal(signal.SIGTERM, signal.SIGINT)
+    done = run_worker(stop, settings.storage, tokens, slots=workers, tickets_max=settings.tickets_max)
     if as_json:
         print_json(done)
 
@@ -302,11 +304,13 @@ def redrive(batch: str | None, *, as_json: bool) -> None:
     """
     from database.connect import connect, translated_errors
     from loader.redrive import redrive as go_on
+    from loader.settings import read_queue_settings
     from storage.work_queue import WorkQueue
 
-    queue = WorkQueue(storage_beside_database().queue_url)
+    settings = read_queue_settings()
+    queue, name = WorkQueue(settings.storage.queue_url), None if batch is None else printable(batch)
     with translated_errors(), connect("rates-loader", autocommit=True) as connection:
-        redriven = go_on(connection, queue, None if batch is None else printable(batch))
+        redriven = go_on(connection, queue, name, tickets_max=settings.tickets_max)
     if as_json:
         print_json(redriven)
         return
@@ -317,27 +321,6 @@ def redrive(batch: str | None, *, as_json: bool) -> None:
         say(f"{which}; nothing was done")
     if redriven.dead_letters:
         say(f"{counted(redriven.dead_letters, 'dead letter')} went back to the queue")
-
-
-def storage_beside_database() -> StorageSettings:
-    """What the environment says of bucket and queue. Raises ConfigurationError naming all that is missing, of
-    the database too."""
-    from database.connect import connection_parameters
-    from storage.settings import read_storage_settings
-
-    faults, storage = [], None
-    with suppress(DatabaseUnavailable):  # which passes
-        try:
-            connection_parameters("rates-loader")
-        except ConfigurationError as error:
-            faults.append(str(error))
-    try:
-        storage = read_storage_settings()
-    except StorageError as error:
-        faults.append(str(error))
-    if storage is None or faults:
-        raise ConfigurationError("; ".join(faults))
-    return storage
 
 
 def report(result: Result, *, rejects: str | None, as_json: bool) -> None:

@@ -24,7 +24,7 @@ from loader.cut import Cut, Cuts, cutting, cutting_on
 from loader.errors import FileRejected, LoaderError, Stopped, one_line
 from loader.inputs import StoredContent
 from loader.ledger import Batch, claim_chunk, find_batch, record_event, write_chunk
-from loader.planned import ATTEMPTS_MAX, TICKETS_MAX, forget_chunk_objects
+from loader.planned import ATTEMPTS_MAX, forget_chunk_objects
 from loader.publish import give_up
 from storage.bucket import Bucket
 from storage.errors import ObjectChanged, ObjectMissing, StorageUnavailable
@@ -240,8 +240,7 @@ class Planning:
         )
         if planned.fetchone() is None:
             raise NothingToPlan
-        if chunk_no < TICKETS_MAX:
-            self.send([DoChunk(self.batch.id, chunk_no)])
+        self.send([DoChunk(self.batch.id, chunk_no)])
 
     def put_fault(self, chunk_no: int, fault: FaultChunk) -> None:
         """What could not be read of the file is a chunk too, which is in at once."""

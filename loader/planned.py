@@ -25,8 +25,9 @@ from storage.layout import chunks_prefix
 # that is killed may have been killed by it.
 ATTEMPTS_MAX = 5
 # So many tickets of a batch are in the queue at most, however many chunks it has: whatever is sent next, a
-# new batch or a withdrawal, waits behind them (`tests/system/test_fairness.py`); and they are enough for
-# several workers to be started over. Whoever has done a chunk puts its ticket back while there are more.
+# new batch or a withdrawal, waits behind them (`tests/system/test_fairness.py`). No more slots than that work
+# at one batch, unless they find nothing in the queue: where there are many, RATES_TICKETS_MAX is as many.
+# Whoever has done a chunk puts its ticket back while there are more.
 TICKETS_MAX = 32
 
 

@@ -29,14 +29,20 @@ class Redriven:
     dead_letters: int
 
 
-def redrive(connection: psycopg.Connection, queue: WorkQueue, name: str | None = None) -> Redriven:
+def redrive(
+    connection: psycopg.Connection,
+    queue: WorkQueue,
+    name: str | None = None,
+    *,
+    tickets_max: int = TICKETS_MAX,
+) -> Redriven:
     """Goes on with the failed batch of this id or key, or with all of them and with every dead letter.
 
     `connection` is in autocommit. Raises UsageError where there is no such batch, or it has not failed; one
     that is loading is left as it is.
     """
     failed = failed_batches(connection) if name is None else one_failed(connection, name)
-    redriven = [batch.id for batch in failed if begin_again(connection, queue, batch)]
+    redriven = [batch.id for batch in failed if begin_again(connection, queue, batch, tickets_max)]
     return Redriven(redriven, send_dead_letters_again(queue) if name is None else 0)
 
 
@@ -54,7 +60,7 @@ def one_failed(connection: psycopg.Connection, name: str) -> list[Batch]:
     return [batch]
 
 
-def begin_again(connection: psycopg.Connection, queue: WorkQueue, batch: Batch) -> bool:
+def begin_again(connection: psycopg.Connection, queue: WorkQueue, batch: Batch, tickets_max: int) -> bool:
     """Sets a batch loading with all its tries before it; False where it has not failed.
 
     Its messages follow the commit: without them workers find what is left by themselves, only later.
@@ -66,7 +72,7 @@ def begin_again(connection: psycopg.Connection, queue: WorkQueue, batch: Batch) 
         connection.execute(query("loader", "forget_plan_attempts"), key)
         chunks = connection.execute(query("loader", "forget_chunk_attempts"), key).fetchall()
         record_event(connection, batch, "redriven")
-    tickets = [DoChunk(batch.id, chunk_no) for (chunk_no,) in chunks[:TICKETS_MAX]]
+    tickets = [DoChunk(batch.id, chunk_no) for (chunk_no,) in chunks[:tickets_max]]
     works: list[Work] = [PlanBatch(batch.id), *tickets]
     queue.send(works)
     return True

@@ -19,7 +19,7 @@ from loader.chunks import Chunk
 from loader.content import decode_content
 from loader.errors import LoaderError, one_line
 from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, write_chunk
-from loader.planned import TICKETS_MAX, PlannedChunk, read_chunk
+from loader.planned import PlannedChunk, read_chunk
 from loader.publish import Ending, end_batch
 from storage.bucket import Bucket
 from telemetry.log import bound, get_logger
@@ -162,9 +162,9 @@ def undecided_batches(connection: psycopg.Connection) -> list[Batch]:
         return cursor.execute(query("loader", "undecided_batches")).fetchall()
 
 
-def more_than_tickets(connection: psycopg.Connection) -> bool:
+def more_than_tickets(connection: psycopg.Connection, tickets_max: int) -> bool:
     """Whether there are chunks that no ticket was sent for."""
-    found = connection.execute(query("loader", "more_than_tickets"), {"tickets_max": TICKETS_MAX}).fetchone()
+    found = connection.execute(query("loader", "more_than_tickets"), {"tickets_max": tickets_max}).fetchone()
     return found == (True,)
 
 

@@ -22,7 +22,7 @@ from loader.accepted import accepted_batch, find_accepted, open_accepted
 from loader.errors import LoaderError, Stopped, UsageError, one_line
 from loader.ledger import Batch
 from loader.plan import plan_batch
-from loader.planned import ATTEMPTS_MAX, PlannedChunk, forget_chunk_objects
+from loader.planned import ATTEMPTS_MAX, TICKETS_MAX, PlannedChunk, forget_chunk_objects
 from loader.publish import give_up
 from loader.schedule import (
     do_chunk,
@@ -67,6 +67,7 @@ class Tickets:
     queue: WorkQueue
     stop: Stop
     planners: threading.Semaphore  # as many as may plan while there are chunks to be done
+    tickets_max: int = TICKETS_MAX  # of a batch
     done: Counter[str] = field(default_factory=Counter)
     picks: Iterator[int] = field(default_factory=count)
     owed: deque[PlannedChunk] = field(default_factory=deque)  # whose last try has to be taken back
@@ -76,7 +77,9 @@ class Tickets:
         match work:
             case DoChunk():
                 done = self.do_next_chunk(connection)
-                return done == "none" or (done == "done" and not more_than_tickets(connection))
+                return done == "none" or (
+                    done == "done" and not more_than_tickets(connection, self.tickets_max)
+                )
             case NewObject(key):
                 return self.plan_in_turn(connection, find_accepted(self.bucket, key))
             case PlanBatch(batch):
@@ -183,12 +186,16 @@ class Tickets:
                 connection,
                 self.bucket,
                 manifest,
-                send=self.queue.send,
+                send=self.send_tickets,
                 stop=self.stop.is_set,
                 given_up=lambda reason: self.tell_given_up(PlanBatch(manifest.batch), reason),
             )
             if batch is not None:
                 self.end(connection, batch)
+
+    def send_tickets(self, chunks: list[DoChunk]) -> None:
+        """For the first chunks of a batch; those of its others are the same ones, put back."""
+        self.queue.send([chunk for chunk in chunks if chunk.chunk < self.tickets_max])
 
     def end(self, connection: psycopg.Connection, batch: Batch) -> None:
         """Ends a batch if all of it is done. One that cannot be ended is given up: whoever finds nothing else

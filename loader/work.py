@@ -25,6 +25,7 @@ from loader.allocation import give_memory_back
 from loader.beside import backoff, start_beside
 from loader.callbacks import deliver_callbacks
 from loader.errors import Stopped
+from loader.planned import TICKETS_MAX
 from loader.stopping import Stop
 from loader.taken import Hand
 from loader.tickets import AWAY, Tickets
@@ -54,11 +55,17 @@ log = get_logger("rates.work")
 
 
 def run_worker(
-    stop: Stop, storage: StorageSettings, tokens: Tokens | None = None, *, slots: int | None = None
+    stop: Stop,
+    storage: StorageSettings,
+    tokens: Tokens | None = None,
+    *,
+    slots: int | None = None,
+    tickets_max: int = TICKETS_MAX,
 ) -> dict[str, int]:
     """Works until `stop` is set, through a database or storage that is away; returns what it did.
 
-    `tokens` sign what is told of a batch's end; without any, that is left to other workers.
+    `tokens` sign what is told of a batch's end; without any, that is left to other workers. A batch that is
+    planned here has `tickets_max` messages at most.
     Raises StorageMisconfigured when there is no such queue.
     """
     give_memory_back()
@@ -66,7 +73,7 @@ def run_worker(
     with suppress(StorageUnavailable):
         _ = queue.dead_letters
     slots = slots or SLOTS
-    tickets = Tickets(bucket, queue, stop, threading.Semaphore(max(1, slots - 1)))
+    tickets = Tickets(bucket, queue, stop, threading.Semaphore(max(1, slots - 1)), tickets_max)
     tidier = Tidier(bucket, queue, stop)
     worker = Worker(tickets, Hand(queue), stop, slots)
     log.info("worker started", slots=slots)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from infra import timeouts
+from infra import loader_service, timeouts
 from infra.loader_service import steps
+from loader.planned import TICKETS_MAX
+from loader.work import SLOTS
 from stacks.mock_engine import PLACE, SHAPES, Run, declared, run_stack
 
 
@@ -78,6 +80,33 @@ def test_its_environment_names_its_queue_and_bucket_and_who_may_be_called_back()
     assert environment["RATES_STACK"] == "dev"
     assert environment["PGUSER"] == "rates_loader"
     assert "command" not in loader(run), "the image works by itself"
+
+
+@pytest.mark.parametrize(("tasks_max", "tickets_max"), [(1, "32"), (16, "32"), (17, "34"), (50, "100")])
+def test_a_batch_has_messages_for_all_loaders_that_there_may_be(tasks_max: int, tickets_max: str) -> None:
+    run = run_stack("dev", changes={"loaderTasksMax": str(tasks_max)})
+    environment = {each["name"]: each["value"] for each in loader(run)["environment"]}
+
+    assert environment["RATES_TICKETS_MAX"] == tickets_max
+
+
+@pytest.mark.parametrize("shape", ["dev", "staging", "prod"])
+def test_one_large_batch_gets_all_loaders_that_there_may_be(shape: str) -> None:
+    run = declared(shape)
+    (tickets_max,) = [
+        int(each["value"]) for each in loader(run)["environment"] if each["name"] == "RATES_TICKETS_MAX"
+    ]
+    policy = run.one("appautoscaling/policy:Policy", "-backlog").inputs["stepScalingPolicyConfiguration"]
+    target = run.one("appautoscaling/target:Target", "-loader").inputs
+
+    last = policy["stepAdjustments"][-1]
+    assert last["scalingAdjustment"] == target["maxCapacity"]
+    assert tickets_max - 1 >= float(last["metricIntervalLowerBound"])
+    assert tickets_max >= loader_service.SLOTS * target["maxCapacity"]
+
+
+def test_slots_and_messages_are_the_loaders_own() -> None:
+    assert (loader_service.SLOTS, loader_service.TICKETS_MAX) == (SLOTS, TICKETS_MAX)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -89,7 +89,7 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
         ),
         loader=LoaderSettings(
             size=ServiceSize(cpu=1024, memory_mib=2048, tasks_min=0, tasks_max=2, spot=True),
-            backlog_per_task=4,
+            backlog_per_task=2,
             storage_gib=21,
         ),
         observability=ObservabilitySettings(

@@ -90,6 +90,17 @@ def test_one_batch_goes_on_alone_and_dead_letters_stay(
     assert message_count(storage) == (3, 0)
 
 
+def test_a_batch_that_goes_on_has_no_more_messages_than_it_may(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection
+) -> None:
+    fail(ports, storage, connection, "k")
+    done = run("redrive", "k", database=ports, RATES_TICKETS_MAX="1", **storage.environment())
+    assert done.returncode == 0
+    assert sorted(map(str, queued(storage))) == sorted(
+        map(str, [PlanBatch(batch_id_of("k")), DoChunk(batch_id_of("k"), 0)])
+    )
+
+
 def test_with_nothing_to_go_on_with_it_says_so(ports: Database, storage: BatchStorage) -> None:
     done = redrive(ports, storage)
     assert (done.returncode, done.stdout) == (0, "no batch was given up; nothing was done\n")

@@ -94,6 +94,18 @@ def test_every_missing_variable_of_database_and_storage_is_named_at_once(call: s
     }
 
 
+@pytest.mark.parametrize("call", ["work", "redrive"])
+@pytest.mark.parametrize("value", ["0", "-1", "many", "10001", "1.5"])
+def test_a_number_of_messages_that_cannot_be_is_named_beside_what_is_missing(call: str, value: str) -> None:
+    done = run(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="q", RATES_TICKETS_MAX=value)
+    assert done.returncode == 2
+    assert json_of(done) == {
+        "error": "no database is named: set PGHOST, PGUSER, PGDATABASE (or DATABASE_URL);"
+        " no place for batches is named: set BATCH_BUCKET;"
+        f" RATES_TICKETS_MAX is {value!r}: allowed is 1 to 10000"
+    }
+
+
 def test_other_content_under_a_used_key_is_2(ports: Database, good: Path, tmp_path: Path) -> None:
     other = write_csv(tmp_path / "other.csv", make_rows(5, seed=2))
     assert run("load", good, "--key", "monday", database=ports).returncode == 0

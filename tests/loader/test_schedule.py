@@ -317,7 +317,7 @@ def test_a_chunk_of_a_batch_that_is_given_up_meanwhile_is_still_to_be_done(
     do_chunk(connection, storage.bucket, planned)
     release(connection, planned)
     assert ports.rows("SELECT chunk_no FROM planned_chunks ORDER BY 1") == [(0,), (1,)]
-    assert begin_again(other, storage.queue, batch)
+    assert begin_again(other, storage.queue, batch, 32)
     do_all(connection, storage)
     assert_answers_are_what_was_published(ports, rows)
 

@@ -7,16 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from loader import tickets, work
 from loader.accepted import open_accepted
 from loader.planned import PlannedChunk
 from storage.manifest import Manifest
+from storage.messages import DoChunk, PlanBatch
 from tests.batch_storage import BatchStorage
 from tests.loader.batches import assert_answers_are_what_was_published, make_rows
-from tests.loader.planning import accept
+from tests.loader.planning import accept, open_small
 from tests.loader.plans import plan
-from tests.loader.workers import WorkerHere, ends, lose_messages, send
+from tests.loader.workers import WorkerHere, csv, ends, lose_messages, queued, send
 from tests.postgres import Database
 from tests.waiting import wait_until
 
@@ -122,6 +124,29 @@ def test_a_lost_plan_counts_as_planning_too(
     monkeypatch.setattr(tickets, "plan_batch", planned)
     assert worker.do_what_is_left(connection) is False
     assert free == [False]
+
+
+def test_a_batch_has_no_more_messages_than_it_may_and_all_its_chunks_are_done(
+    ports: Database, storage: BatchStorage
+) -> None:
+    rows = make_rows(50)
+    with ports.connect("rates_loader") as connection:
+        manifest = accept(storage.bucket, csv(rows))
+        open_small(connection, manifest, 10)
+        planner = tickets.Tickets(
+            storage.bucket, storage.queue, threading.Event(), threading.Semaphore(1), tickets_max=3
+        )
+        lose_messages(storage)
+        assert planner.do(connection, PlanBatch(manifest.batch))
+        ticket = DoChunk(manifest.batch, 0)
+        assert sorted(map(str, queued(storage))) == [
+            str(replace(ticket, chunk=number)) for number in range(3)
+        ]
+        assert not planner.do(connection, ticket), "it goes back: there are 4 chunks for 3 messages"
+        assert planner.do(connection, ticket)
+    with WorkerHere(storage):
+        wait_until(ends(ports, manifest.batch, "published"))
+    assert_answers_are_what_was_published(ports, rows)
 
 
 def test_every_fourth_pick_goes_to_whoever_has_come_least_far(
