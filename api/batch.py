@@ -17,6 +17,7 @@ from api.known import KnownBatch, KnownBatches, batch_id, of_manifest
 from api.ledger import ENDED
 from api.parameters import given_parameters
 from api.threads import Threads
+from database.batch_states import NOTHING_IN
 from database.errors import DatabaseUnavailable, SchemaMissing
 from storage.messages import WithdrawBatch
 from storage.work_queue import WorkQueue
@@ -28,7 +29,6 @@ WAIT_S_MAX = 25
 WITHDRAWAL_S = 5.0
 # RFC 7240, section 4.3.
 WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
-NOTHING_IN = {"rejected": "was rejected", "valid": "was a dry run"}
 log = get_logger("rates.api")
 
 

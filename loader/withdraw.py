@@ -15,12 +15,12 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
+from database.batch_states import NOTHING_IN
 from database.queries import query
 from loader.errors import Stopped, UsageError
 from loader.ledger import Batch, record_event, who
 
 POLL_S = 0.05
-NOTHING_IN = {"rejected": "was rejected", "valid": "was a dry run"}
 
 
 @dataclass(frozen=True)
