@@ -300,7 +300,7 @@ def work(*, workers: int | None, as_json: bool) -> None:
 def redrive(batch: str | None, *, as_json: bool) -> None:
     """Go on with batches that were given up, once the cause is mended: with all, or this one.
 
-    With all of them, every dead letter goes back to the queue too. BATCH is an id or key.
+    Its dead letters go back to the queue, or all there are. BATCH is an id or key.
     """
     from database.connect import connect, translated_errors
     from loader.redrive import redrive as go_on
@@ -316,7 +316,7 @@ def redrive(batch: str | None, *, as_json: bool) -> None:
         return
     for found in redriven.batches:
         say(f"batch {found} is loading again")
-    if not redriven.batches:
+    if not redriven.batches and not redriven.dead_letters:
         which = "no batch was given up" if batch is None else f"batch {batch} is loading"
         say(f"{which}; nothing was done")
     if redriven.dead_letters:

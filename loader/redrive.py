@@ -13,11 +13,13 @@ from loader.errors import UsageError
 from loader.ledger import Batch, record_event
 from loader.planned import TICKETS_MAX
 from loader.withdraw import find_by_name
-from storage.messages import DoChunk, PlanBatch, Work
+from storage.errors import UnknownMessage
+from storage.layout import batch_of
+from storage.messages import DoChunk, NewObject, PlanBatch, Work, decode
 from storage.work_queue import AT_ONCE_MAX, WorkQueue
 
-# A letter that is being moved is nobody else's for so long.
-VISIBILITY_S = 60
+# A letter that is being moved, or looked at, is nobody else's for so long.
+VISIBILITY_S = 10
 RECEIVE_WAIT_S = 1  # so that all of a queue's servers are asked
 
 
@@ -36,14 +38,14 @@ def redrive(
     *,
     tickets_max: int = TICKETS_MAX,
 ) -> Redriven:
-    """Goes on with the failed batch of this id or key, or with all of them and with every dead letter.
+    """Goes on with the failed batch of this id or key and its dead letters, or with all of both.
 
     `connection` is in autocommit. Raises UsageError where there is no such batch, or it has not failed; one
     that is loading is left as it is.
     """
     failed = failed_batches(connection) if name is None else one_failed(connection, name)
     redriven = [batch.id for batch in failed if begin_again(connection, queue, batch, tickets_max)]
-    return Redriven(redriven, send_dead_letters_again(queue) if name is None else 0)
+    return Redriven(redriven, send_dead_letters_again(queue, None if name is None else failed[0].id))
 
 
 def failed_batches(connection: psycopg.Connection) -> list[Batch]:
@@ -78,12 +80,29 @@ def begin_again(connection: psycopg.Connection, queue: WorkQueue, batch: Batch, 
     return True
 
 
-def send_dead_letters_again(queue: WorkQueue) -> int:
-    """Returns how many there were, those included that nobody knows what to do with."""
-    count = 0
-    dead_letters = queue.dead_letters
-    while letters := dead_letters.receive(AT_ONCE_MAX, wait_s=RECEIVE_WAIT_S, visibility_s=VISIBILITY_S):
+def send_dead_letters_again(queue: WorkQueue, batch: UUID | None) -> int:
+    """Those of a batch, or all of them; returns how many. Of all, those go too that nobody knows what to do
+    with; those of other batches are seen again after VISIBILITY_S."""
+    dead_letters, count = queue.dead_letters, 0
+    others: set[str] = set()
+    again = False  # so many are left that the first come round again before the last
+    while not again and (
+        letters := dead_letters.receive(AT_ONCE_MAX, wait_s=RECEIVE_WAIT_S, visibility_s=VISIBILITY_S)
+    ):
         for letter in letters:
-            dead_letters.move(letter, queue)
-        count += len(letters)
+            if batch is None or is_of(letter.body, batch):
+                dead_letters.move(letter, queue)
+                count += 1
+            else:
+                again |= letter.message_id in others
+                others.add(letter.message_id)
     return count
+
+
+def is_of(body: str, batch: UUID) -> bool:
+    """Whether a message is for this batch alone."""
+    try:
+        works = decode(body)
+    except UnknownMessage:
+        return False
+    return {batch_of(work.key) if isinstance(work, NewObject) else work.batch for work in works} == {batch}

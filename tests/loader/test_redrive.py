@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
+from loader import redrive as redriving
 from loader.publish import give_up
-from storage.layout import batch_id_of
+from storage.layout import batch_id_of, manifest_key
 from storage.messages import DoChunk, PlanBatch
 from tests.batch_storage import BatchStorage
 from tests.loader.batches import assert_answers_are_what_was_published, json_of, make_rows, only_line, run
@@ -76,28 +79,57 @@ def test_all_failed_batches_go_on_and_all_dead_letters_go_back(
 
 
 @pytest.mark.parametrize("name", ["key", "id"])
-def test_one_batch_goes_on_alone_and_dead_letters_stay(
+def test_one_batch_goes_on_alone_with_its_dead_letters_and_those_of_others_stay(
     name: str, ports: Database, storage: BatchStorage, connection: psycopg.Connection
 ) -> None:
     for key in ("a", "b"):
         fail(ports, storage, connection, key)
     batch = batch_id_of("a")
+    put_dead(storage, '{"work": "sing"}')
     done = redrive(ports, storage, "a" if name == "key" else str(batch), "--json")
     assert done.returncode == 0
-    assert json_of(done) == {"batches": [str(batch)], "dead_letters": 0}
+    assert json_of(done) == {"batches": [str(batch)], "dead_letters": 1}
     assert (state_of(ports, batch), state_of(ports, batch_id_of("b"))) == ("loading", "failed")
-    assert message_count(storage, storage.queue.dead_letters.url) == (2, 0)
-    assert message_count(storage) == (3, 0)
+    assert message_count(storage, storage.queue.dead_letters.url) == (0, 2), "looked at, and still there"
+    assert message_count(storage) == (4, 0)
+
+
+def test_a_dead_letter_of_a_batch_that_is_loading_again_goes_back_too(
+    ports: Database, storage: BatchStorage
+) -> None:
+    batch = plan(ports, storage.bucket, "k", make_rows(10))
+    storage.queue.send_dead_letter(DoChunk(batch.id, 0), "chunk 0 was tried 5 times: ValueError: boom")
+    put_dead(storage, msgspec.json.encode({"Records": [created(manifest_key(batch.id))]}).decode())
+    put_dead(storage, msgspec.json.encode({"Records": [created("batches/by-hand.csv")]}).decode())
+    done = redrive(ports, storage, "k")
+    assert (done.returncode, done.stdout) == (0, "2 dead letters went back to the queue\n")
+    assert message_count(storage, storage.queue.dead_letters.url) == (0, 1)
+
+
+def test_it_ends_though_dead_letters_of_others_come_round_again(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(ports, storage, connection, "k")
+    for number in range(30):
+        put_dead(storage, f'{{"work": "sing {number}"}}')
+    monkeypatch.setattr(redriving, "VISIBILITY_S", 0)
+    assert redriving.redrive(connection, storage.queue, "k").batches == [batch_id_of("k")]
+
+
+def created(key: str) -> dict[str, Any]:
+    return {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}
 
 
 def test_a_batch_that_goes_on_has_no_more_messages_than_it_may(
     ports: Database, storage: BatchStorage, connection: psycopg.Connection
 ) -> None:
     fail(ports, storage, connection, "k")
+    batch = batch_id_of("k")
     done = run("redrive", "k", database=ports, RATES_TICKETS_MAX="1", **storage.environment())
     assert done.returncode == 0
+    letter = DoChunk(batch, 0)
     assert sorted(map(str, queued(storage))) == sorted(
-        map(str, [PlanBatch(batch_id_of("k")), DoChunk(batch_id_of("k"), 0)])
+        map(str, [PlanBatch(batch), DoChunk(batch, 0), letter])
     )
 
 
