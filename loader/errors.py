@@ -46,5 +46,5 @@ class FileRejected(LoaderError):
 
 def one_line(error: Exception) -> str:
     """What nobody expected, for the ledger: one line, as the database takes it."""
-    text = f"{type(error).__name__}: {error}".replace("\0", "")
+    text = f"{type(error).__name__}: {error}".replace("\0", "").encode(errors="replace").decode()
     return " ".join(text.split())[:FAILURE_CHARS_MAX]
