@@ -6,8 +6,6 @@ For each figure the API and its workers are started anew, beside a fresh databas
 
 from __future__ import annotations
 
-import json
-import operator
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -30,8 +28,8 @@ from benchmarks.fleet import POLL_S, Fleet, running_fleet, running_storage
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.memory import watched
 from benchmarks.random_prices import write_prices
-from benchmarks.report import WIDTH, shown, verdicts_table
-from benchmarks.targets import Verdict
+from benchmarks.report import WIDTH, shown, verdicts_table, write_whole
+from benchmarks.targets import Verdict, verdict
 from database.queries import query
 from local.postgres import PostgresServer
 
@@ -216,16 +214,6 @@ def judge(figures: Figures, cores: int) -> list[Verdict]:
     ]
 
 
-SIGNS: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "≥": operator.ge}
-
-
-def verdict(what: str, limit: str, value: float, reason: str = "") -> Verdict:
-    """With a `reason` it is not judged."""
-    sign, number, *unit = limit.split()
-    met = None if reason else SIGNS[sign](value, float(number))
-    return Verdict(what, limit, value, " ".join(unit), met, reason)
-
-
 def lines_of(figures: Figures) -> Iterator[tuple[str, float, str, float | None]]:
     """What, how much of what unit, and rows a second where that is to be told."""
     yield f"{SMALL_ROWS:,} rows accepted", max(figures.accept_s), "s", None
@@ -260,7 +248,6 @@ def print_report(figures: Figures, verdicts: Sequence[Verdict]) -> None:
 def write_report(
     output: Path, figures: Figures, verdicts: Sequence[Verdict], settings: dict[str, str]
 ) -> None:
-    """Whole or not at all."""
     report: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
@@ -270,6 +257,4 @@ def write_report(
         "targets": [asdict(each) for each in verdicts],
         "figures": asdict(figures),
     }
-    partial = output.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    partial.replace(output)
+    write_whole(output, report)

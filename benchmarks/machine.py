@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,12 @@ def processor() -> str:
     return models[0] if models else platform.machine()
 
 
-def describe_versions() -> dict[str, str]:
-    versions = {
-        "python": platform.python_version(),
-        "psycopg": version("psycopg"),
-        "polars": version("polars"),
-    }
-    if shutil.which("pgloader"):
-        said = subprocess.run(["pgloader", "--version"], capture_output=True, text=True, check=False).stdout
-        versions["pgloader"] = said.partition("\n")[0]
+def describe_versions(*packages: str, programs: Sequence[str] = ("pgloader",)) -> dict[str, str]:
+    """Of Python, of what the loader is made of, of these packages, and of these programs where they are."""
+    versions = {"python": platform.python_version()}
+    versions |= {package: version(package) for package in ("psycopg", "polars", *packages)}
+    for program in programs:
+        if shutil.which(program):
+            ended = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+            versions[program] = ended.stdout.partition("\n")[0]
     return versions

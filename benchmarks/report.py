@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -166,7 +167,6 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
 def write_report(
     output: Path, sizes: Sequence[Size], verdicts: Sequence[Verdict], settings: Mapping[str, str]
 ) -> None:
-    """Whole or not at all."""
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
@@ -178,6 +178,11 @@ def write_report(
             {**asdict(size), "table": [asdict(line) for line in lines_of(size, sizes)]} for size in sizes
         ],
     }
+    write_whole(output, report)
+
+
+def write_whole(output: Path, report: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
     partial = output.with_suffix(".partial")
     partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     partial.replace(output)

@@ -53,6 +53,13 @@ class Target:
         return Verdict(self.what, self.limit, value, " ".join(unit), met, reason)
 
 
+def verdict(what: str, limit: str, value: float | None, reason: str = "") -> Verdict:
+    """With a `reason` it is not judged."""
+    sign, number, *unit = limit.split()
+    met = None if reason or value is None else SIGNS[sign](value, float(number))
+    return Verdict(what, limit, value, " ".join(unit), met, reason)
+
+
 def judge(sizes: Sequence[Size]) -> list[Verdict]:
     return [*(target.judge(sizes) for target in TARGETS), judge_reader(sizes)]
 
