@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import BenchmarkError, alternatives, ingestion, loader
+from benchmarks import BenchmarkError, alternatives, api, ingestion, loader, wrk
+from benchmarks.api_figures import LARGE_ROWS
 from benchmarks.targets import MILLION, Verdict
 from local import LocalError
 from local.environment import forget_other_systems
@@ -31,11 +32,14 @@ class Settings:
     parts: tuple[str, ...]
     row_counts: tuple[int, ...]
     folder: Path  # where results stay
+    api_rows: int = LARGE_ROWS  # the largest of the sizes, where any was given
 
 
 def main() -> int:
     try:
         settings = read_settings(os.environ)
+        if settings.parts == BY_DEFAULT[:-1]:
+            say(f"bench: api is left out: {wrk.MISSING}")
         forget_other_systems()
         with only_run(settings.folder) as scratch:
             verdicts = [verdict for part in settings.parts for verdict in PARTS[part](settings, scratch)]
@@ -57,6 +61,11 @@ def run_ingestion(settings: Settings, scratch: Path) -> list[Verdict]:
     return ingestion.run(rows, scratch, output=settings.folder / "ingestion.json", say=say)
 
 
+def run_api(settings: Settings, scratch: Path) -> list[Verdict]:
+    """For the dump's prices, and for so many more."""
+    return api.run(settings.api_rows, scratch, output=settings.folder / "api.json", say=say)
+
+
 def run_alternatives(settings: Settings, scratch: Path) -> list[Verdict]:
     """For one size; it judges nothing."""
     row_count = MILLION if MILLION in settings.row_counts else settings.row_counts[-1]
@@ -67,10 +76,11 @@ def run_alternatives(settings: Settings, scratch: Path) -> list[Verdict]:
 PARTS: dict[str, Callable[[Settings, Path], list[Verdict]]] = {
     "loader": run_loader,
     "ingestion": run_ingestion,
+    "api": run_api,
     "alternatives": run_alternatives,
 }
 # What was not chosen is measured when somebody asks for it by name.
-BY_DEFAULT = ("loader", "ingestion")
+BY_DEFAULT = ("loader", "ingestion", "api")
 
 
 def exit_status(verdicts: list[Verdict]) -> int:
@@ -88,10 +98,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     row_counts = sorted({int(word) for word in words if word.isascii() and word.isdecimal()})
     if len(row_counts) != len(set(words)) or not all(0 < count <= ROWS_MAX for count in row_counts):
         faults.append(f"ROWS is {rows!r}: numbers from 1 to {ROWS_MAX:,} between commas are allowed, {ROWS}")
+    if bench == "api" and not wrk.is_there():
+        faults.append(wrk.MISSING)
     if faults:
         raise BenchmarkError("; ".join(faults), 2)
     folder = Path(environ.get("RATES_HOME") or HOME) / "bench"
-    return Settings((bench,) if bench else BY_DEFAULT, tuple(row_counts), folder.resolve())
+    parts = (bench,) if bench else tuple(part for part in BY_DEFAULT if part != "api" or wrk.is_there())
+    api_rows = row_counts[-1] if environ.get("ROWS") else LARGE_ROWS
+    return Settings(parts, tuple(row_counts), folder.resolve(), api_rows)
 
 
 @contextmanager
