@@ -25,7 +25,8 @@ FORM = 1
 # What a browser or a shared cache keeps, it asks about each time.
 CACHE_CONTROL = "no-cache"
 VARY = "Accept, Accept-Encoding"
-# What an answer takes in memory besides its texts.
+ANY = "*"
+# What an answer takes in memory besides its texts (`test_what_is_kept_takes_no_more_memory_than_is_allowed`).
 ANSWER_BYTES = 600
 Made = tuple[DataVersion, bytes]
 
@@ -40,7 +41,8 @@ class Answer:
         self.tag = tag_of(version, key)
         self.body = body
         self.packed: bytes | None = None
-        self.size = ANSWER_BYTES + len(key) + 2 * len(body)
+        # A body that may be sent packed is kept both ways.
+        self.size = ANSWER_BYTES + len(key) + len(body) * (2 if len(body) >= compression.MIN_BYTES else 1)
 
 
 @dataclass
@@ -70,7 +72,8 @@ class Answers:
             answer = self._kept.get(key)
         known = request.get_header("If-None-Match")
         if answer is None or answer.version != newest:
-            if known:
+            # Any answer at all (*) is known only where there is one: what is asked may be wrong.
+            if known and known != ANY:
                 newest = newest or self.store.version()
                 tag = tag_of(newest, key)
                 if is_known(request, known, tag):
@@ -94,7 +97,7 @@ def tag_of(version: DataVersion, key: str) -> str:
 
 def is_known(request: falcon.Request, known: str, tag: str) -> bool:
     """Whether the client has the answer of this tag, compared weakly as RFC 9110 (13.1.2) wants it."""
-    return known == tag or any(one == "*" or f'W/"{one}"' == tag for one in request.if_none_match or [])
+    return known in (tag, ANY) or any(f'W/"{one}"' == tag for one in request.if_none_match or [])
 
 
 def send(request: falcon.Request, response: falcon.Response, answer: Answer, media_type: str) -> None:
