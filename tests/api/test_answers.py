@@ -1,4 +1,4 @@
-"""Answers out of memory and answers that a client has already: only while they hold, and always truly labelled."""
+"""Answers out of memory, and answers that a client has already: only while they hold, and truly labelled."""
 
 from __future__ import annotations
 

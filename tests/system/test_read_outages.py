@@ -1,5 +1,5 @@
-"""PostgreSQL dies and comes back, lags behind, or is another one behind the same address: answers are 200 or 503
-meanwhile, true to their label, and 200 again by themselves.
+"""PostgreSQL dies and comes back, lags behind, or is another one behind the same address: answers are 200 or
+503 meanwhile, true to their label, and 200 again by themselves.
 
 RATES_SERVER_KILLS says how often it is killed.
 """
