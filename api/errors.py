@@ -11,7 +11,7 @@ import falcon
 import msgspec
 
 from access.errors import TokensUnavailable
-from database.errors import DatabaseUnavailable, SchemaMissing
+from database.errors import DatabaseUnavailable, SchemaMissing, StatementTooSlow
 from storage.errors import StorageUnavailable
 from telemetry.log import get_logger
 
@@ -22,11 +22,15 @@ DESCRIPTIONS = {
 }
 # What may be there again in a moment, and what is said of it. Why it is away is for the log, not for clients.
 AWAY: dict[type[Exception], str] = {
+    StatementTooSlow: "The database took too long to answer this; try again later, or ask for less.",
     DatabaseUnavailable: "The database cannot be reached at the moment; try again.",
     SchemaMissing: "The database cannot be reached at the moment; try again.",
     StorageUnavailable: "The storage of batches cannot be reached at the moment; try again.",
     TokensUnavailable: "Tokens cannot be checked at the moment; try again.",
 }
+# What was asked is dear, or the database has too much to do: neither passes in a second, and each that asks
+# again takes a thread for as long as it was waited for.
+TOO_SLOW_RETRY_AFTER_S = 10
 log = get_logger("rates.api")
 
 
@@ -98,9 +102,14 @@ def unavailable(
     """503: the same request may succeed in a moment."""
     log.warning("something was away", **asked(request), reason=str(error))
     description = next(text for kind, text in AWAY.items() if isinstance(error, kind))
+    too_slow = isinstance(error, StatementTooSlow)
     away = falcon.HTTPServiceUnavailable(
-        title="Service unavailable", description=description, retry_after=RETRY_AFTER_S
+        title="Service unavailable",
+        description=description,
+        retry_after=TOO_SLOW_RETRY_AFTER_S if too_slow else RETRY_AFTER_S,
     )
+    if too_slow:
+        away.error_code = "too_slow"  # ty: ignore[missing-attribute]  # as `serialize` looks for it
     raise away from error
 
 

@@ -14,15 +14,20 @@ import psycopg_pool
 from psycopg.pq import ConnStatus
 
 from api.totals import DataVersion, Totals, read_totals, read_version
-from database.connect import translated_errors
+from database.connect import PoolConnection, translated_errors
 
 Result = TypeVar("Result")
-# How long a request waits for a connection, which a database that is there gives in milliseconds.
-WAIT_S = 2.0
-# For a moment after one has waited in vain: if each waited 2 s, all threads would, and health checks behind
-# them, and sound tasks would be replaced because their database is away.
-WAIT_AWAY_S = 0.05
+# How long a request waits for a connection, which a database that is there gives in milliseconds. It waits
+# as long only where nothing is heard of the database: one that refuses is known to be away in STEP_S.
+WAIT_S = 1.0
+STEP_S = 0.02
+# For a moment after one has waited in vain: if each waited, all threads would, and health checks behind them,
+# and sound tasks would be replaced because their database is away. Enough for the pool to begin to connect.
+WAIT_AWAY_S = 0.001
 AWAY_S = 1.0
+# The pool gives up so soon, and begins anew when somebody asks: its own pauses become longer and longer, and
+# would keep a database that is back waiting for seconds.
+CONNECT_AGAIN_S = 0.25
 # By lane and month from the index is the one plan that is right, however much there is. Left to its costs,
 # the server would read all deltas by a plan that it made, and kept, while there were none
 # (`test_a_plan_that_is_made_while_there_is_nothing_reads_by_index_too`).
@@ -43,6 +48,7 @@ class Store:
 
     pool: psycopg_pool.ConnectionPool
     away_until: float = field(default=0.0, init=False)
+    given_at: float = field(default=0.0, init=False)
 
     def totals(self, *, orig_code: str, dest_code: str, date_from: date, date_to: date) -> Totals:
         """As `api.totals.read_totals` has them."""
@@ -69,13 +75,7 @@ class Store:
                 return self._read(ask)
 
     def _read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
-        away = time.monotonic() < self.away_until
-        try:
-            connection = self.pool.getconn(WAIT_AWAY_S if away else WAIT_S)
-        except psycopg_pool.PoolTimeout:
-            self.away_until = time.monotonic() + AWAY_S
-            raise
-        self.away_until = 0.0
+        connection = self._connection()
         try:
             return ask(connection)
         except psycopg.OperationalError as error:
@@ -84,6 +84,23 @@ class Store:
             raise Broken(str(error)) from error
         finally:
             self.pool.putconn(connection)
+
+    def _connection(self) -> psycopg.Connection:
+        """Raises PoolTimeout once the database is known to be away, or nothing was heard of it in time."""
+        began, failed = time.monotonic(), PoolConnection.attempts_failed
+        away = began < self.away_until
+        while True:
+            try:
+                connection = self.pool.getconn(WAIT_AWAY_S if away else STEP_S)
+            except psycopg_pool.PoolTimeout:
+                now = time.monotonic()
+                if not away and PoolConnection.attempts_failed == failed and now - began < WAIT_S:
+                    continue
+                if self.given_at < began:  # where another got one meanwhile, the pool is only growing
+                    self.away_until = now + AWAY_S
+                raise
+            self.given_at, self.away_until = time.monotonic(), 0.0
+            return connection
 
 
 class Broken(psycopg.OperationalError):

@@ -10,14 +10,14 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import psycopg
 import psycopg.conninfo
 import psycopg.errors
 import psycopg_pool
 
-from database.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
+from database.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing, StatementTooSlow
 
 CONNECT_TIMEOUT_S = 10
 POOL_WAIT_S = 5.0
@@ -31,6 +31,20 @@ NOTICE_SILENCE = {
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 REQUIRED = ("PGHOST", "PGUSER", "PGDATABASE")
 AUTHS = ("password", "iam")
+
+
+class PoolConnection(psycopg.Connection):
+    """A pool goes on trying as long as somebody waits, and does not say how it goes: this does."""
+
+    attempts_failed: ClassVar[int] = 0
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
+        try:
+            return super().connect(conninfo, **parameters)
+        except psycopg.Error:
+            PoolConnection.attempts_failed += 1
+            raise
 
 
 def connect(
@@ -67,6 +81,7 @@ def make_pool(
 
     return psycopg_pool.ConnectionPool(
         kwargs=parameters,
+        connection_class=PoolConnection,
         min_size=0,  # so that a database may pause while nobody asks
         max_size=size_max,
         timeout=wait_s,
@@ -148,6 +163,8 @@ def translated_errors() -> Generator[None]:
         raise ConfigurationError(f"the database role lacks a right: {first_line(error)}") from error
     except psycopg.errors.ReadOnlySqlTransaction as error:  # a standby, as during a failover
         raise DatabaseUnavailable(f"the database only reads at the moment: {first_line(error)}") from error
+    except psycopg.errors.QueryCanceled as error:
+        raise StatementTooSlow(f"the database took too long: {first_line(error)}") from error
     except psycopg.errors.LockNotAvailable as error:
         raise DatabaseUnavailable(f"the database is busy: {first_line(error)}") from error
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:

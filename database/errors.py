@@ -16,3 +16,7 @@ class DatabaseUnavailable(DatabaseError):
 
 class SchemaMissing(DatabaseError):
     """The server answers, but the migrations have not been run there."""
+
+
+class StatementTooSlow(DatabaseUnavailable):
+    """The server gave a statement up after its `statement_timeout`; it would take as long again."""

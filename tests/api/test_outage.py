@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import falcon
+import falcon.testing
 import httpx
 import pytest
 from psycopg import sql
 
+from api.errors import add_error_handlers
+from database.errors import StatementTooSlow
 from database.migrate import migrate
 from local.postgres import PostgresServer, free_port
 from tests.api.conftest import KEEP_NOTHING
@@ -99,6 +103,21 @@ def test_a_crowd_that_asks_while_it_is_away_does_not_keep_a_health_check_waiting
         assert client.get("/health/live").status_code == 200
         for answer in answers:
             unavailable(answer.result())
+
+
+def test_what_the_database_gives_up_is_told_apart_from_one_that_is_away() -> None:
+    """Who asks again in a second would take a thread for the next 5."""
+
+    class Slow:
+        def on_get(self, _request: falcon.Request, _response: falcon.Response) -> None:
+            raise StatementTooSlow("the database took too long")
+
+    app = falcon.App()
+    add_error_handlers(app)
+    app.add_route("/slow", Slow())
+    answer = falcon.testing.simulate_get(app, "/slow")
+    assert (answer.status_code, answer.json["code"]) == (503, "too_slow")
+    assert answer.headers["retry-after"] == "10"
 
 
 def test_a_request_right_after_a_restart_is_answered(

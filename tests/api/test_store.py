@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from api.store import CONNECTION_SETTINGS, Store
+from api.store import CONNECTION_SETTINGS, WAIT_S, Store
 from database.connect import make_pool
-from database.errors import DatabaseUnavailable
+from database.errors import DatabaseUnavailable, StatementTooSlow
 from local.postgres import PostgresServer, free_port
 from tests.postgres import PASSWORD, Database
 
@@ -87,10 +87,26 @@ def test_a_question_that_takes_too_long_is_given_up_once(store: Store) -> None:
         connection.execute("SET statement_timeout = '100ms'")
         connection.execute("SELECT pg_sleep(60)")
 
-    with pytest.raises(DatabaseUnavailable, match="statement timeout"):
+    with pytest.raises(StatementTooSlow, match="statement timeout"):
         store.read(ask)
     assert len(asked) == 1
     assert time.monotonic() - began < 30
+
+
+def test_a_server_that_refuses_is_known_to_be_away_before_the_wait_is_over(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (database.environment("rates_api") | {"PGPORT": str(free_port())}).items():
+        monkeypatch.setenv(name, value)
+    with make_pool(NAME, size_max=2, wait_s=0.25) as pool:
+        store, took = Store(pool), []
+        for _ in range(10):
+            began = time.monotonic()
+            with pytest.raises(DatabaseUnavailable):
+                store.read(backend)
+            took.append(time.monotonic() - began)
+    assert took[0] < WAIT_S / 2
+    assert sorted(took)[5] < 0.1, "and then nobody waits at all"
 
 
 def test_every_connection_has_a_statement_timeout(store: Store) -> None:
