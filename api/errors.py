@@ -11,6 +11,7 @@ import falcon
 import msgspec
 
 from access.errors import TokensUnavailable
+from api.headers import last_answer
 from database.errors import DatabaseUnavailable, SchemaMissing, StatementTooSlow
 from storage.errors import StorageUnavailable
 from telemetry.log import get_logger
@@ -82,18 +83,12 @@ def serialize(_request: falcon.Request, response: falcon.Response, error: falcon
     response.content_type = falcon.MEDIA_JSON
 
 
-def refusal(status: int, reason: str, message: str) -> bytes:
-    """A whole response, for a request so broken that no app sees it."""
-    code = reason.lower().replace(" ", "_")
+def refusal(status: int, reason: str, message: str, code: str = "", *lines: str) -> bytes:
+    """A whole response, for a request that no app sees; `lines` are more of its head."""
+    code = code or reason.lower().replace(" ", "_")
     # In ASCII, since the message may quote bytes that are no text.
-    body = json.dumps({"title": reason, "description": message or reason, "code": code})
-    headers = (
-        f"HTTP/1.1 {status} {reason}",
-        "Connection: close",
-        f"Content-Type: {falcon.MEDIA_JSON}",
-        f"Content-Length: {len(body)}",
-    )
-    return "\r\n".join([*headers, "", body]).encode("ascii")
+    body = json.dumps({"title": reason, "description": message or reason, "code": code}).encode("ascii")
+    return last_answer(status, reason, body, *lines)
 
 
 def unavailable(

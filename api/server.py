@@ -10,9 +10,11 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+import gunicorn.http.wsgi
 import gunicorn.util
 
 from api.connections import linger, prepare, write_refusal
+from api.headers import SafeResponse
 from api.server_log import ServerLog
 from api.settings import Settings, read_settings
 from api.worker import Worker
@@ -45,6 +47,15 @@ Worker.drain_s = settings.drain_s
 workers = settings.workers
 threads = settings.threads
 keepalive = 75
+# At once, in each process; those that wait for a thread among them (`line`). Each takes a file and 6 KiB.
+worker_connections = 1000
+# Of connections that no process has taken yet.
+backlog = 2048
+# A request's head stands in memory. The longest question of ours has 1 KiB in its line, and browsers and
+# proxies add some KiB in headers. What is longer is refused with 414 or 431.
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
 timeout = 30
 # `drain_s` included. Below the 90 s after which a task that was told to stop is killed.
 graceful_timeout = 60
@@ -72,6 +83,8 @@ def post_worker_init(_worker: Any) -> None:
     # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
     # (`test_what_gunicorn_itself_refuses_is_json_too`).
     gunicorn.util.write_error = write_refusal  # ty: ignore[invalid-assignment]
+    # Nor one for the class of what it answers with, which it looks up here.
+    gunicorn.http.wsgi.Response = SafeResponse  # ty: ignore[invalid-assignment]
 
 
 def get_storage_ready() -> None:

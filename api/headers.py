@@ -1,0 +1,43 @@
+"""What the head of every answer says, whoever writes it: the app, gunicorn itself, or `worker`.
+
+It stands in the head as bytes that do not change. As headers of the app's it would be set, checked and joined
+anew for each answer, which costs 5 us of a processor; so it costs 1.3 us.
+"""
+
+from __future__ import annotations
+
+import falcon
+from gunicorn.http.wsgi import Response
+
+POLICY = "Content-Security-Policy"
+# Nothing that is answered is a page, but `/docs`, which says of itself what it may load.
+CLOSED_POLICY = f"{POLICY}: default-src 'none'; frame-ancestors 'none'\r\n"
+ALWAYS = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+# A year. Said only over HTTPS, as RFC 6797 (7.2) wants it, which the load balancer tells us.
+OVER_HTTPS = "Strict-Transport-Security: max-age=31536000\r\n"
+HTTPS = ("X-FORWARDED-PROTO", "https")
+
+
+class SafeResponse(Response):
+    """gunicorn's, which names no server, and says what a browser must not do with an answer."""
+
+    def default_headers(self) -> list[str]:
+        head = super().default_headers()
+        closed = POLICY.lower() not in dict(self.headers)
+        # In the place of the server's name.
+        head[1] = ALWAYS + CLOSED_POLICY if closed else ALWAYS
+        if HTTPS in self.req.headers:
+            head.append(OVER_HTTPS)
+        return head
+
+
+def last_answer(status: int, reason: str, body: bytes, *lines: str) -> bytes:
+    """A whole answer in JSON, after which the connection is closed; `lines` are more of its head."""
+    head = (
+        f"HTTP/1.1 {status} {reason}",
+        f"{ALWAYS}{CLOSED_POLICY}Connection: close",
+        f"Content-Type: {falcon.MEDIA_JSON}",
+        f"Content-Length: {len(body)}",
+        *lines,
+    )
+    return "\r\n".join([*head, "", ""]).encode("ascii") + body
