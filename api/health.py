@@ -9,13 +9,15 @@ import msgspec
 
 from api.store import Store
 
+LIVE = {"status": "live"}
+
 
 @dataclass(frozen=True)
 class Live:
     """200 while the process serves at all; never asks the database, whose faults no restart of ours mends."""
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
-        respond(response, {"status": "live"})
+        respond(response, LIVE)
 
     on_head = on_get
 

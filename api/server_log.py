@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -27,5 +28,7 @@ class ServerLog(Logger):
         super().warning(msg, *args, **kwargs)
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        """Without the address that was asked for."""
+        """Without the address that was asked for. A client that stops in the middle of a head is no fault."""
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            return
         super().exception(str(msg).partition(" %s")[0] if args else msg, **kwargs)

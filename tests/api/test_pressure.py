@@ -1,0 +1,205 @@
+"""More requests than can be answered: what is accepted is answered in time, all others are told at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import cast
+
+import psutil
+import pytest
+
+from api.line import LENGTH_MAX, STANDING_WAIT_S, WAIT_S, Connection, Line
+from local.postgres import HOST
+from tests.api.conftest import KEEP_NOTHING
+from tests.api.service import Service
+from tests.api.world import load_prices
+from tests.postgres import Database
+from tests.waiting import TIMEOUT_S, wait_until
+
+QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-31&orig_code=CNSGH&dest_code=DEHAM"
+GET = f"GET {QUESTION} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+CROWD = 500
+THREADS = 8
+# Of a process: 75 at rest, and 8 KiB for each of the thousand connections that it may have.
+MEMORY_MIB = 100
+
+
+@pytest.fixture(scope="module")
+def pressed(filled: Database) -> Iterator[Service]:
+    """Two processes of four threads, which keep no answers: each question is put to the database."""
+    load_prices(filled, [("CNSGH", "DEHAM", f"2021-01-{day:02}", 5) for day in range(1, 32)] * 3)
+    with Service(filled.environment("rates_api") | {"WEB_CONCURRENCY": "2", **KEEP_NOTHING}) as service:
+        wait_until(lambda: len(processes(service)) == 2)
+        yield service
+    assert "Traceback" not in "\n".join(service.lines)
+
+
+def processes(service: Service) -> list[psutil.Process]:
+    return psutil.Process(service.process.pid).children()
+
+
+async def ask_once(port: int, request: bytes) -> tuple[float, bytes]:
+    """Seconds that it took, connecting included, and the answer. Raises where the connection is reset."""
+    began = time.monotonic()
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    took = time.monotonic() - began
+    writer.close()
+    return took, head
+
+
+async def ask_at_once(port: int, count: int) -> list[tuple[float, bytes]]:
+    return await asyncio.gather(*(ask_once(port, GET) for _ in range(count)))
+
+
+def status_of(head: bytes) -> int:
+    return int(head.split(b" ", 2)[1])
+
+
+@contextmanager
+def all_held_up(service: Service, database: Database) -> Generator[None]:
+    """Meanwhile each thread of the service has a question that is not answered."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'rates-api' AND wait_event_type = 'Lock'"
+    )
+    once = GET.replace(b"Host", b"Connection: close\r\nHost")
+    with ThreadPoolExecutor(THREADS * 4) as crowd, database.connect() as owner, owner.transaction():
+        owner.execute("LOCK TABLE lane_month_totals IN ACCESS EXCLUSIVE MODE")
+        # Whichever process has a thread free may take one, or the other one, which turns it away.
+        while database.rows(waiting)[0][0] < THREADS:
+            crowd.submit(service.raw, once)
+            time.sleep(0.02)
+        yield
+
+
+# --- crowds ------------------------------------------------------------------------------------------------
+
+
+def test_of_500_connections_at_once_each_is_answered_in_time_or_told_so(pressed: Service) -> None:
+    answers = [answer for _ in range(3) for answer in asyncio.run(ask_at_once(pressed.port, CROWD))]
+    assert len(answers) == 3 * CROWD
+    assert {status_of(head) for _, head in answers} <= {200, 503}
+    accepted = sorted(took for took, head in answers if status_of(head) == 200)
+    assert accepted
+    # Besides the line, what the client itself takes for all of them on the same cores.
+    assert accepted[int(len(accepted) * 0.99)] < WAIT_S + 1.0
+    assert all(process.memory_info().rss < MEMORY_MIB * 2**20 for process in processes(pressed))
+
+
+def test_while_all_threads_are_held_up_others_are_told_within_the_bound_and_the_process_lives(
+    pressed: Service, filled: Database
+) -> None:
+    with all_held_up(pressed, filled):
+        answers = asyncio.run(ask_at_once(pressed.port, 100))
+        assert {status_of(head) for _, head in answers} == {503}
+        assert max(took for took, _ in answers) < WAIT_S + 0.5
+        took, head = asyncio.run(ask_once(pressed.port, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"))
+        assert status_of(head) == 200
+        assert took < WAIT_S + 0.5
+    assert pressed.get(QUESTION).status_code == 200
+
+
+def test_who_is_turned_away_is_told_as_of_any_error_when_to_come_again(
+    pressed: Service, filled: Database
+) -> None:
+    with all_held_up(pressed, filled):
+        head, _, body = pressed.raw(GET).partition(b"\r\n\r\n")
+        without_body = pressed.raw(GET.replace(b"GET", b"HEAD"))
+        sent = pressed.raw(
+            b"POST /batches HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
+        )
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 503 Service Unavailable"
+    assert {b"Retry-After: 1", b"Connection: close", b"Content-Type: application/json"} <= set(lines)
+    assert json.loads(body) == {
+        "title": "Service Unavailable",
+        "description": "More is asked of this server than it can answer in time; try again.",
+        "code": "overloaded",
+    }
+    assert without_body == head + b"\r\n\r\n"
+    assert sent.endswith(body), "a body that nobody reads takes no answer away"
+
+
+def test_readiness_is_asked_before_all_that_waits_and_never_turned_away(
+    pressed: Service, filled: Database
+) -> None:
+    """Or a load balancer would take a task that has too much to do from those that have."""
+    ready = b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with ThreadPoolExecutor(2) as balancer:
+        with all_held_up(pressed, filled):
+            answers = [balancer.submit(pressed.raw, ready) for _ in range(2)]
+            time.sleep(WAIT_S + STANDING_WAIT_S)
+            assert not any(answer.done() for answer in answers)
+        assert [status_of(answer.result()) for answer in answers] == [200, 200]
+
+
+def test_connections_over_which_nothing_is_asked_take_no_thread(pressed: Service) -> None:
+    with ExitStack() as opened:
+        for _ in range(4 * THREADS):
+            opened.enter_context(socket.create_connection((HOST, pressed.port), timeout=TIMEOUT_S))
+        began = time.monotonic()
+        assert status_of(asyncio.run(ask_once(pressed.port, GET))[1]) == 200
+        assert time.monotonic() - began < 4, "a thread of gunicorn's would wait 5 s for each of them"
+
+
+def test_whoever_stops_in_the_middle_of_a_head_is_let_go(pressed: Service) -> None:
+    assert pressed.raw(GET[:20]) == b""
+
+
+# --- the line ----------------------------------------------------------------------------------------------
+
+
+def connections(count: int) -> list[Connection]:
+    return [cast("Connection", SimpleNamespace(name=number)) for number in range(count)]
+
+
+def test_a_line_is_taken_in_order_and_who_stands_before_all_others_comes_first() -> None:
+    line, (first, second, urgent) = Line(2), connections(3)
+    assert line.put(first)
+    assert line.put(second)
+    assert line.put_first(urgent)
+    assert [line.take() for _ in range(3)] == [urgent, first, second]
+    line.close()
+    assert line.take() is None
+
+
+def test_a_line_takes_so_many_for_a_thread_and_so_many_before_all_others() -> None:
+    line, many = Line(2), connections(2 * LENGTH_MAX + 1)
+    assert [line.put(each) for each in many] == [True] * 2 * LENGTH_MAX + [False]
+    assert [line.put_first(each) for each in many[:3]] == [True, True, False]
+
+
+def test_a_burst_may_wait_longer_than_whoever_comes_to_a_line_that_stands() -> None:
+    line, (burst, late, later) = Line(1, wait_s=0.2, standing_wait_s=0.05), connections(3)
+    assert list(line.overdue()) == []
+    line.put(burst)
+    time.sleep(0.1)
+    line.put(late)
+    assert list(line.overdue()) == []
+    time.sleep(0.15)
+    assert list(line.overdue()) == [burst, late]
+    line.put(later)
+    assert list(line.overdue()) == [], "the line was empty: it begins anew"
+    assert line.take() is later
+
+
+def test_what_was_turned_away_is_counted_and_not_told_one_by_one(pressed: Service, filled: Database) -> None:
+    told_before = len(told(pressed))
+    with all_held_up(pressed, filled):
+        answers = asyncio.run(ask_at_once(pressed.port, 200))
+    shed = sum(status_of(head) == 503 for _, head in answers)
+    wait_until(lambda: sum(told(pressed)[told_before:]) >= shed)
+    assert len(told(pressed)) - told_before < 20
+
+
+def told(service: Service) -> list[int]:
+    return [json.loads(line)["requests_shed"] for line in service.lines if '"requests_shed"' in line]
