@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import falcon
 
 from access.tokens import Tokens
@@ -10,6 +12,7 @@ from api.batch import Batch
 from api.batch_errors import BatchErrors, BatchErrorsFile
 from api.batches import Batches
 from api.bearers import Bearers
+from api.cors import Cors
 from api.data_version import NewestVersion
 from api.errors import add_error_handlers
 from api.health import Live, Ready
@@ -27,7 +30,8 @@ from storage.work_queue import WorkQueue
 
 def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falcon.App:
     """The WSGI app, every route of it."""
-    app = falcon.App(media_type=falcon.MEDIA_JSON, middleware=[RequestIds()])
+    bearers = Bearers(Tokens(settings.api_tokens))
+    app = falcon.App(media_type=falcon.MEDIA_JSON, middleware=make_middleware(settings, bearers))
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
     app.req_options.strip_url_path_trailing_slash = True
@@ -37,7 +41,7 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(store, ask_database=not settings.database_pauses))
     known = KnownBatches(Ledger(store), Bucket(settings.storage.bucket))
-    bearers, threads = Bearers(Tokens(settings.api_tokens)), Threads(settings.threads)
+    threads = Threads(settings.threads)
     queue = WorkQueue(settings.storage.queue_url)
     app.add_route("/batches", Batches(known, bearers, threads, settings.upload_bytes_max))
     app.add_route("/batches/uploads", Uploads(known, bearers))
@@ -46,3 +50,15 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known, threads))
     app.add_route("/batches/{batch}/upload", FinishedUpload(known, bearers))
     return app
+
+
+def make_middleware(settings: Settings, bearers: Bearers) -> list[Any]:
+    """What is off costs no request anything."""
+    middleware: list[Any] = [RequestIds()]
+    if settings.cors_origins:
+        middleware.append(Cors(settings.cors_origins))
+    if settings.limit:
+        from api.limits import Limits  # noqa: PLC0415
+
+        middleware.append(Limits(settings.limit, bearers, settings.proxies))
+    return middleware

@@ -36,6 +36,11 @@ class Bearers:
             raise Refusal(403, "forbidden", reason, headers={CHALLENGE: challenge})
         return token
 
+    def find(self, request: falcon.Request) -> Token | None:
+        """Whose it is, where a token was sent that is known. Raises TokensUnavailable."""
+        match = BEARER.fullmatch(request.get_header("Authorization") or "")
+        return None if match is None else self.tokens.find(match[1])
+
 
 def unauthorized(description: str, challenge: str) -> Refusal:
     return Refusal(401, "unauthorized", description, headers={CHALLENGE: challenge})

@@ -74,6 +74,9 @@ def test_a_wrong_environment_is_one_line_that_names_all_that_is_wrong() -> None:
         "RATES_DB_AUTH": "ldap",
         "RATES_UPLOAD_BYTES_MAX": "1G",
         "RATES_API_TOKENS": "token",
+        "RATES_CORS_ORIGINS": "https://app.example.com, *",
+        "RATES_LIMIT": "0/minute",
+        "RATES_PROXIES": "11",
         "BATCH_BUCKET": "",
     }
     result = ended(**wrong, PGUSER="me")
@@ -89,6 +92,10 @@ def test_a_wrong_environment_is_one_line_that_names_all_that_is_wrong() -> None:
         " RATES_DAYS_MAX is 'x': a number from 1 to 36600 is allowed;"
         " RATES_DB_PAUSES is 'yes': a number from 0 to 1 is allowed;"
         " RATES_UPLOAD_BYTES_MAX is '1G': a number from 1 to 68719476736 is allowed;"
+        " RATES_CORS_ORIGINS is 'https://app.example.com, *': origins such as https://app.example.com, with"
+        " commas between, or * is allowed;"
+        " RATES_LIMIT is '0/minute': requests a time, such as 100/minute, is allowed;"
+        " RATES_PROXIES is '11': a number from 0 to 10 is allowed;"
         " RATES_DB_AUTH is 'ldap': password or iam is allowed;"
         " no database is named: set PGHOST, PGDATABASE (or DATABASE_URL)"
     )
