@@ -24,6 +24,8 @@ CPU_PERCENT = 60
 # More tasks at once, fewer only when a burst is surely over.
 SCALE_OUT_AFTER_S = 60
 SCALE_IN_AFTER_S = 300
+# The load balancer, which appends to X-Forwarded-For who has asked it.
+PROXIES = 1
 # Whether the process serves at all. It is the image's own check, which ECS does not look at.
 ALIVE = (
     "import http.client, os, sys; "
@@ -73,7 +75,10 @@ class ApiService(pulumi.ComponentResource):
             environment={
                 "API_DRAIN_S": str(timeouts.DRAIN_S),
                 "PORT": str(API_PORT),
+                "RATES_CORS_ORIGINS": ",".join(settings.origins),
                 "RATES_DB_PAUSES": str(int(around.database.pauses)),
+                "RATES_LIMIT": settings.limit or "",
+                "RATES_PROXIES": str(PROXIES),
                 "WEB_CONCURRENCY": str(settings.processes),
                 **around.ingestion.environment,
             },

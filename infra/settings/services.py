@@ -1,10 +1,12 @@
 """The tasks of the API and the loader: how big, how many, and how new ones take over."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from infra.settings.observability import LOG_DAYS
 from infra.settings.reader import Reader, any_of
+from infra.settings.storage import ORIGIN
 
 # What Fargate sells: 1024ths of a processor, and the MiB of memory that go with so many.
 FARGATE = {
@@ -23,6 +25,10 @@ TASKS_FROM_NONE = range(501)
 PRODUCTION_TASKS_MIN = 2
 PROCESSES = range(1, 65)
 REQUESTS_PER_TASK = range(1, 1_000_001)
+ANY_ORIGIN = "*"
+API_ORIGIN = re.compile(rf"{re.escape(ANY_ORIGIN)}|{ORIGIN.pattern}")
+# Of what the library `limits` takes, what leaves no doubt.
+LIMIT = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)(; ?[1-9]\d{0,8}/(second|minute|hour|day))*")
 BACKLOG_PER_TASK = range(1, 10_001)
 # Up to 20 GiB a task has anyway, and Fargate takes no setting for it.
 STORAGE_GIB = range(21, 201)
@@ -75,6 +81,8 @@ class ApiSettings:
     processes: int
     requests_per_task: int  # a minute
     rollout: Rollout
+    origins: tuple[str, ...]  # of pages in browsers; none: no page may
+    limit: str | None  # None: none
 
 
 def read_tasks(reader: Reader) -> TaskSettings:
@@ -90,7 +98,11 @@ def read_api(reader: Reader, production: bool) -> ApiSettings:
         processes=reader.whole("apiProcesses", PROCESSES),
         requests_per_task=reader.whole("apiRequestsPerTask", REQUESTS_PER_TASK),
         rollout=reader.choice("apiRollout", Rollout),
+        origins=reader.texts("apiOrigins", API_ORIGIN, "origins such as https://app.example.com, or *"),
+        limit=reader.text_if_set("apiLimit", LIMIT, "requests a time such as 100/minute; 5000/day"),
     )
+    alone = api.origins == (ANY_ORIGIN,) or ANY_ORIGIN not in api.origins
+    reader.demand("apiOrigins", alone, "* stands for all, and alone")
     if production:
         enough = api.size.tasks_min >= PRODUCTION_TASKS_MIN
         reader.demand("apiTasksMin", enough, "production needs 2 or more, to outlive a zone")

@@ -76,7 +76,12 @@ def test_it_logs_in_as_the_role_that_only_reads_and_may_put_batches_and_do_nothi
 
 
 def test_its_environment_is_what_the_api_reads() -> None:
-    run = run_stack("dev", changes={"apiProcesses": "3"})
+    changes = {
+        "apiProcesses": "3",
+        "apiOrigins": "https://a.example.com https://b.example.com",
+        "apiLimit": "9/second",
+    }
+    run = run_stack("dev", changes=changes)
 
     assert {each["name"]: each["value"] for each in api(run)["environment"]} == {
         "API_DRAIN_S": str(timeouts.DRAIN_S),
@@ -91,8 +96,11 @@ def test_its_environment_is_what_the_api_reads() -> None:
         "PGUSER": "rates_api",
         "PORT": "8000",
         "RATES_API_TOKENS": run.exports["apiTokensSecretArn"],
+        "RATES_CORS_ORIGINS": "https://a.example.com,https://b.example.com",
         "RATES_DB_AUTH": "iam",
         "RATES_DB_PAUSES": "0",
+        "RATES_LIMIT": "9/second",
+        "RATES_PROXIES": "1",
         "RATES_STACK": "dev",
         "WEB_CONCURRENCY": "3",
     }

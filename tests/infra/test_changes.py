@@ -42,6 +42,10 @@ def test_a_deploy_of_new_images_touches_the_task_definitions_and_the_record_of_i
         ({"apiRequestsPerTask": "5"}, {"aws:appautoscaling/policy:Policy"}),
         ({"apiRollout": "canary"}, {"aws:ecs/service:Service"}),
         ({"apiRollout": "linear"}, {"aws:ecs/service:Service"}),
+        (
+            {"apiOrigins": "*", "apiLimit": "100/minute; 5000/day"},
+            {"aws:ecs/taskDefinition:TaskDefinition"},
+        ),
         ({"requestsPerAddress": "500"}, {"aws:wafv2/webAcl:WebAcl"}),
         ({"accessLogDays": "30"}, {"aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"}),
         ({"loaderCpu": "4096", "loaderMemoryMib": "8192"}, {"aws:ecs/taskDefinition:TaskDefinition"}),

@@ -86,6 +86,8 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
             processes=2,
             requests_per_task=3000,
             rollout=Rollout.ROLLING,
+            origins=(),
+            limit=None,
         ),
         loader=LoaderSettings(
             size=ServiceSize(cpu=1024, memory_mib=2048, tasks_min=0, tasks_max=2, spot=True),
@@ -122,6 +124,8 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "requestsPerAddress": "9",
         "accessLogDays": "2",
         "apiRollout": "blue",
+        "apiOrigins": "* https://app.example.com",
+        "apiLimit": "0/minute",
         "dashboard": "1",
         "alarms": "on",
         "alarmEmail": "me",
@@ -205,7 +209,9 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
             "rates:apiCpu is '300': allowed is 256, 512, 1024, 2048, 4096, 8192 or 16384",
             "rates:apiImage is 'rates-api:latest': "
             "allowed is an image in ECR by its digest, …amazonaws.com/…@sha256:…",
+            "rates:apiLimit is '0/minute': allowed is requests a time such as 100/minute; 5000/day",
             "rates:apiMemoryMib is '511': allowed is 512 to 122880",
+            "rates:apiOrigins is '* https://app.example.com': * stands for all, and alone",
             "rates:apiProcesses is '0': allowed is 1 to 64",
             "rates:apiRequestsPerTask is '0': allowed is 1 to 1000000",
             "rates:apiSpot is 'maybe': allowed is true or false",
