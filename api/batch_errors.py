@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import falcon
-import msgspec
 
+from api.compression import packed, respond_json
 from api.errors import BadParameter
 from api.known import KnownBatches, batch_id
 from api.ledger import FIRST, BatchStatus, Fault, Place
@@ -49,8 +49,7 @@ class BatchErrors:
             query = urlencode({"limit": limit, "after": f"{place.chunk_no}-{place.error_no}"})
             following = f"/batches/{batch_id(batch)}/errors?{query}"
         errors = [fault._asdict() for _, fault in found[:limit]]
-        response.data = msgspec.json.encode({"errors": errors, "next": following})
-        response.cache_control = ["no-store"]
+        respond_json(request, response, {"errors": errors, "next": following})
 
     on_head = on_get
 
@@ -78,6 +77,7 @@ def respond_csv(
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
     response.cache_control = ["no-store"]
     pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
+    pages = packed(request, response, pages)
     # Of a HEAD nothing is sent, and nobody would close it.
     response.stream = pages if request.method == "HEAD" else Lasting(threads, pages)
 

@@ -13,6 +13,7 @@ import msgspec
 from access.tokens import WRITE
 from api.acceptance import accept
 from api.bearers import Bearers
+from api.compression import respond_json
 from api.errors import BadParameter
 from api.intake import Body, take_in
 from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_status
@@ -82,8 +83,7 @@ class Batches:
         if len(statuses) > limit:
             following = f"/batches?{urlencode({**query, 'before': shown[-1].batch_no})}"
         listed = [of_status(status, faults[status.batch_no]) for status in shown]
-        response.data = msgspec.json.encode({"batches": listed, "next": following})
-        response.cache_control = ["no-store"]
+        respond_json(request, response, {"batches": listed, "next": following})
 
     on_head = on_get
 

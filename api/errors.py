@@ -81,6 +81,7 @@ def serialize(_request: falcon.Request, response: falcon.Response, error: falcon
     body = {"title": title, "description": error.description or DESCRIPTIONS.get(code, title), "code": code}
     response.data = msgspec.json.encode(body)
     response.content_type = falcon.MEDIA_JSON
+    response.delete_header("Content-Encoding")  # of what was going to be sent instead
 
 
 def refusal(status: int, reason: str, message: str, code: str = "", *lines: str) -> bytes:

@@ -50,7 +50,7 @@ def test_all_faults_are_one_csv_file(ingestion: Service, bad: UUID, by: str) -> 
         answer = ingestion.get(f"/batches/{bad}/errors.csv")
     else:
         answer = ingestion.client.get(f"/batches/{bad}/errors", headers={"Accept": "text/csv"})
-        assert answer.headers["vary"] == "Accept"
+        assert answer.headers["vary"] == "Accept, Accept-Encoding"
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == f'attachment; filename="errors-{bad}.csv"'
@@ -98,6 +98,20 @@ def test_who_reads_the_file_slowly_leaves_a_thread_to_the_others(
     wait_until(lambda: ingestion.get(path).status_code == 200)
     assert [ingestion.client.head(path).status_code for _ in range(8)] == [200] * 8, "which take no thread"
     assert len(read_csv(ingestion.get(path).text)) == 50_001
+
+
+@pytest.mark.parametrize("path", ["errors?limit=1000", "errors.csv"])
+def test_many_faults_are_sent_as_gzip_to_whoever_takes_it(ingestion: Service, bad: UUID, path: str) -> None:
+    taken, plain = (
+        ingestion.client.get(f"/batches/{bad}/{path}", headers={"Accept-Encoding": encoding})
+        for encoding in ("gzip", "identity")
+    )
+    assert taken.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert taken.content == plain.content
+    assert taken.num_bytes_downloaded < len(plain.content) / 4
+    assert "Accept-Encoding" in taken.headers["vary"]
+    assert "Accept-Encoding" in plain.headers["vary"]
 
 
 def test_a_batch_without_faults_has_none_to_tell(ingestion: Service, filled: Database) -> None:
