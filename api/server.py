@@ -13,6 +13,7 @@ from typing import Any
 import gunicorn.http.wsgi
 import gunicorn.util
 
+import api.app  # noqa: F401  # before the fork: once, and in memory that the processes share
 from api.connections import linger, prepare, write_refusal
 from api.headers import SafeResponse
 from api.server_log import ServerLog
@@ -21,6 +22,8 @@ from api.worker import Worker
 from database.connect import connection_parameters
 from database.errors import ConfigurationError, DatabaseError
 from storage.clients import client
+
+STORAGE_AFTER_S = 1.0
 
 
 def checked_settings() -> Settings:
@@ -78,8 +81,10 @@ def post_worker_init(_worker: Any) -> None:
 
     pool.open()
     newest.start()
-    # A third of a second that the first batch need not wait for, nor whoever asks for something else.
-    threading.Thread(target=get_storage_ready, daemon=True).start()
+    # A third of a second that the first batch need not wait for, nor whoever asks first.
+    storage = threading.Timer(STORAGE_AFTER_S, get_storage_ready)
+    storage.daemon = True
+    storage.start()
     # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
     # (`test_what_gunicorn_itself_refuses_is_json_too`).
     gunicorn.util.write_error = write_refusal  # ty: ignore[invalid-assignment]
