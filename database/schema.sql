@@ -22,11 +22,15 @@ CREATE FUNCTION public.refresh_region_ports() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    DELETE FROM region_ports
-    WHERE (region_slug, port_code) NOT IN (SELECT region_slug, port_code FROM region_tree_ports);
+    DELETE FROM region_ports WHERE (region_slug, port_code) IN (
+        SELECT region_slug, port_code FROM region_ports
+        EXCEPT
+        SELECT region_slug, port_code FROM region_tree_ports
+    );
     INSERT INTO region_ports (region_slug, port_code)
     SELECT region_slug, port_code FROM region_tree_ports
-    ON CONFLICT DO NOTHING;
+    EXCEPT
+    SELECT region_slug, port_code FROM region_ports;
     RETURN NULL;
 END
 $$;

@@ -157,3 +157,18 @@ def test_two_changes_at_once_leave_the_closure_of_both(
             waiting = begin_and_wait(tree, other, second)
         waiting.result(timeout=10)
     assert kept(tree) == closure(tree.rows("SELECT region_slug, port_code FROM region_tree_ports"))
+
+
+def test_thousands_of_ports_go_in_at_once(places: psycopg.Connection) -> None:
+    """Where each row of the closure was looked for in the whole tree, these took more than a minute."""
+    with places.transaction(force_rollback=True):
+        places.execute("SET LOCAL statement_timeout = '20s'")
+        places.execute(
+            "INSERT INTO regions SELECT 't' || n, '', CASE WHEN n > 0 THEN 't' || (n - 1) / 8 END"
+            " FROM generate_series(0, 584) AS n"
+        )
+        places.execute(
+            "INSERT INTO ports SELECT 'T' || n, '', 't' || 73 + n % 512 FROM generate_series(1, 10000) AS n"
+        )
+        counted = places.execute("SELECT count(*) FROM region_ports WHERE region_slug = 't0'")
+        assert counted.fetchone() == (10_000,)

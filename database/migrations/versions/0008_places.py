@@ -1,0 +1,11 @@
+"""places"""
+
+from database.migrate import run_sql_beside
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    """Applies the .sql file of the same name."""
+    run_sql_beside(__file__)
