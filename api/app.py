@@ -18,6 +18,7 @@ from api.errors import add_error_handlers
 from api.health import Live, Ready
 from api.known import KnownBatches
 from api.ledger import Ledger
+from api.places import Ports, Regions
 from api.rates import Rates
 from api.requests import RequestIds
 from api.settings import Settings
@@ -38,6 +39,8 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     add_error_handlers(app)
     answers = Answers(store, newest, settings.answers_bytes_max)
     app.add_route("/rates", Rates(store, answers, settings.days_max))
+    app.add_route("/ports", Ports(store, answers))
+    app.add_route("/regions", Regions(store, answers))
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(store, ask_database=not settings.database_pauses))
     known = KnownBatches(Ledger(store), Bucket(settings.storage.bucket))

@@ -1,5 +1,9 @@
 -- What the migrations add up to, written by `make schema`: to read and compare; nothing runs it.
 
+CREATE FUNCTION public.fold_name(name text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN replace(replace(replace(replace(lower(translate(regexp_replace(NORMALIZE(name, NFKD), '[\u0300-\u036f\s]'::text, ''::text, 'g'::text), (('ẞÆŒÞøØłŁđĐðÐħĦŧŦŋŊıς'::text || '·ʻʼ‐–—‘’'::text) || '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~'::text), 'ßæœþoollddddhhttnniσ'::text)), 'ß'::text, 'ss'::text), 'æ'::text, 'ae'::text), 'œ'::text, 'oe'::text), 'þ'::text, 'th'::text);
+
 CREATE FUNCTION public.lock_region_ports() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -299,6 +303,7 @@ CREATE TABLE public.ports (
     code text NOT NULL,
     name text NOT NULL,
     parent_slug text NOT NULL,
+    search text GENERATED ALWAYS AS (((public.fold_name(name) || ' '::text) || public.fold_name(code))) STORED NOT NULL,
     CONSTRAINT ports_code_check CHECK ((code <> ''::text))
 );
 
@@ -320,6 +325,7 @@ CREATE TABLE public.regions (
     slug text NOT NULL,
     name text NOT NULL,
     parent_slug text,
+    search text GENERATED ALWAYS AS (((public.fold_name(name) || ' '::text) || public.fold_name(slug))) STORED NOT NULL,
     CONSTRAINT regions_slug_check CHECK ((slug <> ''::text))
 );
 
@@ -449,6 +455,10 @@ ALTER TABLE ONLY public.region_ports
 
 ALTER TABLE ONLY public.regions
     ADD CONSTRAINT regions_parent_slug_fkey FOREIGN KEY (parent_slug) REFERENCES public.regions(slug) DEFERRABLE INITIALLY DEFERRED;
+
+REVOKE ALL ON FUNCTION public.fold_name(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.fold_name(name text) TO rates_api;
+GRANT ALL ON FUNCTION public.fold_name(name text) TO rates_loader;
 
 GRANT SELECT ON TABLE public.batch_errors TO rates_api;
 GRANT SELECT,INSERT,DELETE ON TABLE public.batch_errors TO rates_loader;

@@ -70,7 +70,7 @@ COLUMN_PRIVILEGES = ["SELECT", "INSERT", "UPDATE", "REFERENCES"]
 PRIVILEGES = [*COLUMN_PRIVILEGES, "DELETE", "TRUNCATE", "TRIGGER", "MAINTAIN"]
 FIRST_COLUMN = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum = 1"
 WRITES: list[LiteralString] = [
-    "INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {table} WHERE false",
+    "INSERT INTO {table} DEFAULT VALUES",
     "UPDATE {table} SET {column} = DEFAULT WHERE false",
     "DELETE FROM {table} WHERE false",
     "TRUNCATE {table}",
