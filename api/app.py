@@ -17,6 +17,7 @@ from api.data_version import NewestVersion
 from api.errors import add_error_handlers
 from api.health import Live, Ready
 from api.known import KnownBatches
+from api.lanes import Lanes
 from api.ledger import Ledger
 from api.places import Ports, Regions
 from api.rates import Rates
@@ -39,6 +40,7 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     add_error_handlers(app)
     answers = Answers(store, newest, settings.answers_bytes_max)
     app.add_route("/rates", Rates(store, answers, settings.days_max))
+    app.add_route("/lanes", Lanes(store, answers))
     app.add_route("/ports", Ports(store, answers))
     app.add_route("/regions", Regions(store, answers))
     app.add_route("/health/live", Live())

@@ -1,0 +1,124 @@
+"""`GET /lanes`: which lanes of a port or region have prices, and of which months."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+import falcon
+import msgspec
+
+from api.answers import Answers, Made
+from api.errors import BadParameter
+from api.pages import LIMIT, next_address, read_page, unknown_code
+from api.parameters import Parameter, read_parameters
+from api.rates import CODE_CHARS_MAX, code_parameter, read_code
+from api.store import Store
+
+# How far one request looks for lanes where few lead from the one region into the other: a tenth of a second.
+STEPS_MAX = 10_000
+PLACE = "port of this code and no region of this slug"
+
+
+class Lane(msgspec.Struct):
+    """From port to port. `first_month` and `last_month`, as YYYY-MM, have prices, and so have `months` of
+    those from the one to the other; `prices` counts them all."""
+
+    orig_code: str
+    dest_code: str
+    first_month: str
+    last_month: str
+    months: int
+    prices: int
+
+
+class LanesPage(msgspec.Struct):
+    """`next` is the address of the page that follows, null on the last. A page may be shorter than asked for,
+    even empty, and not the last."""
+
+    lanes: list[Lane]
+    next: str | None
+
+
+class Position(NamedTuple):
+    """A lane, or the place of one, that the page begins behind."""
+
+    orig_code: str | None
+    dest_code: str | None
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """In the order of their codes; `steps_max` bounds how far one request looks for them."""
+
+    store: Store
+    answers: Answers
+    steps_max: int = STEPS_MAX
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """A page of them."""
+
+        def make() -> Made:
+            asked = read_parameters(request, PARAMETERS)
+            limit, after = asked["limit"], asked["after"]
+            values = {
+                "orig_code": asked["orig_code"],
+                "dest_code": asked["dest_code"],
+                "after_orig": after.orig_code,
+                "after_dest": after.dest_code,
+                "lanes_max": limit + 1,
+                "steps_max": self.steps_max,
+            }
+            version, rows = read_page(self.store, "lanes", values)
+            for name, found in zip(("orig_code", "dest_code"), rows[0][:2], strict=True):
+                if not found:
+                    raise unknown_code(name, asked[name], PLACE)
+            lanes = [Lane(*row[4:]) for row in rows if row[4] is not None]
+            last = position_behind(lanes, limit, Position(*rows[0][2:4]))
+            following = None if last.orig_code is None else next_address(request, text_of(last))
+            return version, msgspec.json.encode(LanesPage(lanes[:limit], following))
+
+        self.answers.respond(request, response, make)
+
+    on_head = on_get
+
+
+def position_behind(lanes: list[Lane], limit: int, cut: Position) -> Position:
+    """What the next page begins behind; nowhere where there is none. `cut` is where the search ended before
+    it had all: it may have met with lanes whose prices are all withdrawn."""
+    if len(lanes) > limit:
+        return Position(lanes[limit - 1].orig_code, lanes[limit - 1].dest_code)
+    return cut
+
+
+def text_of(position: Position) -> str:
+    """As `read_position` reads it; nothing forbids a slash within a code."""
+    return "/".join(quote(code or "", safe="") for code in position)
+
+
+def read_position(name: str, text: str) -> Position:
+    parts = [unquote(part) for part in text.split("/")]
+    if len(parts) != 2:
+        reason = f"{name} is {text[:100]!r}; expected the two codes of a lane, as CNSGH/DEHAM."
+        raise BadParameter(reason, code=f"invalid_{name}")
+    return Position(*(read_code(name, part) for part in parts))
+
+
+PARAMETERS = (
+    code_parameter("orig_code", "Where from: a port's code or a region's slug."),
+    Parameter(
+        "dest_code",
+        "Where to, if not anywhere: a port's code or a region's slug.",
+        {"type": "string", "minLength": 1, "maxLength": CODE_CHARS_MAX, "examples": ["DEHAM"]},
+        read_code,
+    ),
+    LIMIT,
+    Parameter(
+        "after",
+        "The last lane of the page before; `next` has it.",
+        {"type": "string", "pattern": "^[^/]*/[^/]*$", "examples": ["CNSGH/DEHAM"]},
+        read_position,
+        default=Position(None, None),
+    ),
+)
