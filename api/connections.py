@@ -19,6 +19,12 @@ from api.errors import refusal
 STALLED_S = 30
 # How long a client that is refused may go on sending before it is cut off, maybe without having read why.
 LINGER_S = 2.0
+# Of a request's first line, the most that gunicorn can be told.
+LINE_BYTES_MAX = 8_190
+# What gunicorn says of it is in its own terms, or nothing.
+REFUSALS = {
+    414: f"The request's first line, method and address, is longer than {LINE_BYTES_MAX:,} bytes.",
+}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -63,4 +69,6 @@ def linger(request: Any, response: Any) -> None:
 
 def write_refusal(connection: socket.socket, status: int, reason: str, message: str) -> None:
     """What gunicorn refuses by itself. It quotes it, behind a colon, and a token may be in it."""
-    gunicorn.util.write_nonblock(connection, refusal(status, reason, message.partition(": ")[0]))
+    gunicorn.util.write_nonblock(
+        connection, refusal(status, reason, REFUSALS.get(status) or message.partition(": ")[0])
+    )

@@ -13,7 +13,7 @@ from access.callback_urls import fault_of
 from access.tokens import Token
 from api.errors import BadParameter, Refusal
 from api.intake import Content
-from api.parameters import NOT_UTF8, given_parameters
+from api.parameters import NOT_UTF8, given_parameters, read_boolean
 from storage.layout import batch_id_of, upload_key
 from storage.manifest import Manifest
 
@@ -24,7 +24,6 @@ KEY_CHARS_MAX = NAME_CHARS_MAX = 200
 CONTENT, DRY_RUN, UPLOAD = "sha256:", "dry-run:", "upload:"
 RESERVED = (CONTENT, DRY_RUN, UPLOAD, "s3://")
 SOURCE = "body"
-BOOLEANS = {"true": True, "false": False}
 # RFC 3339. Its plus is a space where nobody encoded it.
 TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:([Zz])|([+ -]\d\d:\d\d))", re.ASCII
@@ -65,7 +64,7 @@ class Order:
 
 def read_order(request: falcon.Request, given: dict[str, str]) -> Order:
     """Raises BadParameter and Refusal for the first thing that is wrong."""
-    key, dry_run = read_key(request), read_dry_run(given.get("dry_run", "false"))
+    key, dry_run = read_key(request), read_boolean("dry_run", given.get("dry_run", "false"))
     return Order(
         # Checked and loaded are two things that may be done with one key, and with the same content often.
         key=f"{DRY_RUN}{key or uuid4()}" if dry_run else key,
@@ -102,12 +101,6 @@ def read_name(text: str) -> str:
         reason = f"file is {text[:NAME_CHARS_MAX]!r}; expected 1 to {NAME_CHARS_MAX} printable characters."
         raise BadParameter(reason, code="invalid_file")
     return text
-
-
-def read_dry_run(text: str) -> bool:
-    if text not in BOOLEANS:
-        raise BadParameter(f"dry_run is {text[:100]!r}; expected true or false.", code="invalid_dry_run")
-    return BOOLEANS[text]
 
 
 def read_deadline(text: str) -> datetime:

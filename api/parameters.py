@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,11 @@ from api.errors import BadParameter
 
 # What Falcon makes of bytes that are not UTF-8.
 NOT_UTF8 = "\ufffd"
+# Of what was found, so much is shown.
+SHOWN_CHARS = 100
+BOOLEANS = {"true": True, "false": False}
+# What Falcon would take for text: a % without its two digits.
+MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})[^&]{0,2}")
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,15 @@ def read_parameters(request: falcon.Request, parameters: Sequence[Parameter]) ->
 
 
 def given_parameters(request: falcon.Request, allowed: Sequence[str]) -> dict[str, str]:
-    """Raises BadParameter for the first one that is unknown or repeated."""
+    """Raises BadParameter where the query is malformed, or for the first one that is unknown or repeated."""
+    query = request.query_string
+    if "%" in query:
+        refuse_malformed(query)
     given: dict[str, str] = {}
     for name, value in request.params.items():
         if name not in allowed:
             listed = f"allowed are {', '.join(allowed)}" if allowed else "none is allowed"
-            reason = f"There is no parameter {name!r}; {listed}."
+            reason = f"There is no parameter {shown(name)}; {listed}."
             raise BadParameter(reason, code="unknown_parameter")
         if isinstance(value, list):
             reason = f"{name} is given {len(value)} times; give it once."
@@ -55,11 +64,39 @@ def given_parameters(request: falcon.Request, allowed: Sequence[str]) -> dict[st
     return given
 
 
+def refuse_malformed(query: str) -> None:
+    """Raises BadParameter for what is no percent encoding."""
+    match = MALFORMED.search(query)
+    if match is None:
+        return
+    name, _, _ = query[query.rfind("&", 0, match.start()) + 1 :].partition("=")
+    expected = "a % followed by two hexadecimal digits, as %25 for itself"
+    reason = f"{name[:SHOWN_CHARS]} has {match[0]!r} in it; expected {expected}."
+    raise BadParameter(reason, code="malformed_query")
+
+
+def shown(text: str) -> str:
+    """What was found, quoted and not longer than a message may be."""
+    if len(text) <= SHOWN_CHARS:
+        return repr(text)
+    return f"{text[:SHOWN_CHARS]!r} and {len(text) - SHOWN_CHARS:,} more characters"
+
+
+def boolean_parameter(name: str, description: str, *, default: bool | None = None) -> Parameter:
+    return Parameter(name, description, {"type": "boolean"}, read_boolean, default=default)
+
+
+def read_boolean(name: str, text: str) -> bool:
+    if text not in BOOLEANS:
+        raise BadParameter(f"{name} is {shown(text)}; expected true or false.", code=f"invalid_{name}")
+    return BOOLEANS[text]
+
+
 def read_number(name: str, text: str | None, default: int, most: int) -> int:
     """From 1 to `most`. Raises BadParameter."""
     if text is None:
         return default
     if text.isascii() and text.isdecimal() and len(text) <= 20 and 1 <= int(text) <= most:
         return int(text)
-    reason = f"{name} is {text[:100]!r}; expected a number from 1 to {most:,}."
+    reason = f"{name} is {shown(text)}; expected a number from 1 to {most:,}."
     raise BadParameter(reason, code=f"invalid_{name}")

@@ -1,4 +1,4 @@
-"""What every request has: an id, which its answer, its log lines and what it brings tell."""
+"""What every request has: an id, which its answer, its log lines and what it brings tell; and an end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import os
 
 import falcon
 
+from api.errors import BadParameter
 from telemetry.log import bind
 
 HEADER = "X-Request-ID"
 CHARS_MAX = 128
+# Below what gunicorn takes of a request's first line, so that nearly all that is too long is refused here, in
+# plain words. Two codes of 100 characters, each of up to twelve in %XX, take 2,400.
+QUERY_CHARS_MAX = 4_096
 
 
 class RequestIds:
-    """Takes the id that a request brings, or makes one."""
+    """Takes the id that a request brings, or makes one. Refuses a query that is too long for anything."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = req.get_header(HEADER) or ""
@@ -21,3 +25,7 @@ class RequestIds:
         req.context.id = given if sound else os.urandom(16).hex()
         bind(request_id=req.context.id)
         resp.set_header(HEADER, req.context.id)
+        if len(req.query_string) > QUERY_CHARS_MAX:
+            found = f"The query has {len(req.query_string):,} characters"
+            reason = f"{found}; at most {QUERY_CHARS_MAX:,} are allowed."
+            raise BadParameter(reason, code="query_too_long")

@@ -14,7 +14,7 @@ import gunicorn.http.wsgi
 import gunicorn.util
 
 import api.app  # noqa: F401  # before the fork: once, and in memory that the processes share
-from api.connections import linger, prepare, write_refusal
+from api.connections import LINE_BYTES_MAX, linger, prepare, write_refusal
 from api.headers import SafeResponse
 from api.server_log import ServerLog
 from api.settings import Settings, read_settings
@@ -54,9 +54,9 @@ keepalive = 75
 worker_connections = 1000
 # Of connections that no process has taken yet.
 backlog = 2048
-# A request's head stands in memory. The longest question of ours has 1 KiB in its line, and browsers and
-# proxies add some KiB in headers. What is longer is refused with 414 or 431.
-limit_request_line = 4094
+# A request's head stands in memory; what is longer is refused with 414 or 431. Of the line the most that can be,
+# so that what is too long is nearly always told by the app.
+limit_request_line = LINE_BYTES_MAX
 limit_request_fields = 100
 limit_request_field_size = 8190
 timeout = 30

@@ -100,8 +100,55 @@ def test_bytes_that_are_not_utf_8_are_refused(service: Service, value: str) -> N
     refused(service.get(f"/rates?{query}"), 400, "invalid_code")
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("orig_code=%zz", "orig_code has '%zz'"),
+        ("orig_code=%", "orig_code has '%'"),
+        ("orig_code=%4", "orig_code has '%4'"),
+        ("orig_code=%C3%A", "orig_code has '%A'"),
+        ("orig_code=%%41", "orig_code has '%%4'"),
+        ("orig_code=A&dest_code=%u2713", "dest_code has '%u2'"),
+        ("%g1=A", "%g1 has '%g1'"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/rates", "/batches"])
+def test_a_percent_that_begins_no_byte_is_refused(
+    service: Service, path: str, query: str, found: str
+) -> None:
+    status, body = raw(service, f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), then_close=True)
+    assert (status, body["code"]) == (400, "malformed_query")
+    assert body["description"] == (
+        f"{found} in it; expected a % followed by two hexadecimal digits, as %25 for itself."
+    )
+
+
+@pytest.mark.parametrize("bytes_", ["Ørsta".encode(), b"\xff", b"\xed\xa0\x80"], ids=repr)
+def test_a_byte_beyond_ascii_is_refused_where_it_is_not_encoded(service: Service, bytes_: bytes) -> None:
+    query = GOOD_QUERY.encode().replace(b"EETLL", bytes_)
+    status, body = raw(service, b"GET /rates?" + query + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (status, body["code"]) == (400, "bad_request")
+
+
 def test_a_code_of_100_characters_is_only_unknown(service: Service) -> None:
     assert service.get("/rates", **with_(orig_code="é" * 100)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["date_from", "orig_code", "y" * 3_000])
+def test_of_what_was_found_only_the_beginning_is_shown(service: Service, name: str) -> None:
+    answer = service.get("/rates", **with_(**{name: "x" * 600}))
+    told = refused(answer, 400, answer.json()["code"])
+    assert f"{name[:100]}" in told
+    assert len(told) < 400
+
+
+@pytest.mark.parametrize("path", ["/rates", "/batches", "/health/live", "/none"])
+def test_a_query_that_is_too_long_for_anything_is_refused_everywhere(service: Service, path: str) -> None:
+    for length in (4_097, 8_000):
+        told = refused(service.get(f"{path}?{'x' * length}"), 400, "query_too_long")
+        assert told == f"The query has {length:,} characters; at most 4,096 are allowed."
+    assert service.get(f"{path}?{'x' * 4_096}").status_code != 414
+    assert service.get(f"{path}?{'x' * 4_096}").json().get("code") != "query_too_long"
 
 
 # --- addresses and methods ---------------------------------------------------------------------------------
@@ -154,9 +201,9 @@ def test_whatever_a_client_accepts_errors_are_json(service: Service) -> None:
 # --- what gunicorn refuses before the app is asked ---------------------------------------------------------
 
 
-def raw(service: Service, request: bytes) -> tuple[int, dict]:
+def raw(service: Service, request: bytes, *, then_close: bool = False) -> tuple[int, dict]:
     """Status and body of the answer to bytes that no client would send."""
-    head, _, body = service.raw(request).partition(b"\r\n\r\n")
+    head, _, body = service.raw(request, then_close=then_close).partition(b"\r\n\r\n")
     assert b"content-type: application/json" in head.lower()
     return int(head.split()[1]), json.loads(body)
 
@@ -181,6 +228,12 @@ def test_what_gunicorn_itself_refuses_is_json_too(
     assert (found, body["code"]) == (status, code)
     assert body.keys() == {"title", "description", "code"}
     assert body["description"]
+
+
+def test_an_address_too_long_for_gunicorn_is_told_how_long_it_may_be(service: Service) -> None:
+    _, body = raw(service, b"GET /" + LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    told = "The request's first line, method and address, is longer than 8,190 bytes."
+    assert (body["code"], body["description"]) == ("uri_too_long", told)
 
 
 # --- anything at all ---------------------------------------------------------------------------------------
