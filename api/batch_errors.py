@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -12,6 +10,7 @@ from urllib.parse import urlencode
 
 import falcon
 
+from api.as_csv import CONTENT_TYPE, CSV, spelled
 from api.compression import packed, respond_json
 from api.errors import BadParameter
 from api.known import KnownBatches, batch_id
@@ -22,7 +21,6 @@ from api.threads import Threads
 LISTED, LISTED_MAX = 100, 1_000
 # So many are read, spelled out and sent at a time.
 CSV_ROWS = 1_000
-CSV = "text/csv"
 PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
@@ -73,7 +71,7 @@ def respond_csv(
     """Raises Busy where too many are served for long already."""
     given_parameters(request, ())
     status = known.status(batch_id(batch))
-    response.content_type = f"{CSV}; charset=utf-8"
+    response.content_type = CONTENT_TYPE
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
     response.cache_control = ["no-store"]
     pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
@@ -107,13 +105,6 @@ def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:
             after = page[-1][0]
         if len(page) < CSV_ROWS:
             return
-
-
-def spelled(rows: list[tuple]) -> bytes:
-    """Lines as RFC 4180 has them; what is not there is an empty field."""
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
 
 
 def read_place(text: str) -> Place:
