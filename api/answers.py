@@ -64,16 +64,21 @@ class Answers:
         response: falcon.Response,
         make: Callable[[], Made],
         media_type: str = falcon.MEDIA_JSON,
+        rules: str = "",
     ) -> None:
-        """`make` reads what is asked and answers it, where no answer is kept; what it raises is not kept."""
-        key = f"{media_type} {request.path}?{request.query_string}"
+        """`make` reads what is asked and answers it, where no answer is kept; what it raises is not kept.
+
+        `rules` are those of the server's settings that decide what is answered, and what is refused: under
+        others, an answer that a client has is none.
+        """
+        key = f"{rules}{media_type} {request.path}?{request.query_string}"
         newest = self.newest.get()
         with self._lock:
             answer = self._kept.get(key)
         known = request.get_header("If-None-Match")
         if answer is None or answer.version != newest:
-            # Any answer at all (*) is known only where there is one: what is asked may be wrong.
-            if known and known != ANY:
+            # Whoever would take anything ("*") is refused first what has no answer.
+            if known and "*" not in known:
                 newest = newest or self.store.version()
                 tag = tag_of(newest, key)
                 if is_known(request, known, tag):

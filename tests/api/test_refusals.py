@@ -151,6 +151,15 @@ def test_a_query_that_is_too_long_for_anything_is_refused_everywhere(service: Se
     assert service.get(f"{path}?{'x' * 4_096}").json().get("code") != "query_too_long"
 
 
+# --- conditions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", ["*", '"1"', 'W/"1-1-1-1", *'])
+def test_what_has_no_answer_is_refused_whatever_the_client_has(service: Service, tag: str) -> None:
+    answer = service.client.get("/rates?orig_code=A", headers={"if-none-match": tag})
+    refused(answer, 400, "missing_parameter")
+
+
 # --- addresses and methods ---------------------------------------------------------------------------------
 
 
