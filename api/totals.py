@@ -24,6 +24,7 @@ STATEMENTS = ("data_version", "lane_totals", "region_totals")
 QUESTION_TYPES = (25, 25, 1082, 1082)
 ELEMENTS = {21: "h", 23: "i", 20: "q"}
 BINARY = pq.Format.BINARY
+DUPLICATE = psycopg.errors.DuplicatePreparedStatement.sqlstate.encode()
 MONTH_0 = date(2000, 1, 1).toordinal()  # what PostgreSQL counts days from
 prepared: WeakSet[psycopg.Connection] = WeakSet()
 
@@ -74,7 +75,9 @@ def execute(connection: psycopg.Connection, statement: str, parameters: list[byt
         for name in STATEMENTS:
             types = QUESTION_TYPES if name != "data_version" else ()
             result = server.prepare(name.encode(), query("api", name), types)
-            raise_failed(server, result, pq.ExecStatus.COMMAND_OK)
+            # It may be there, where the others were waited for in vain.
+            if result.error_field(pq.DiagnosticField.SQLSTATE) != DUPLICATE:
+                raise_failed(server, result, pq.ExecStatus.COMMAND_OK)
         prepared.add(connection)
     result = server.exec_prepared(statement.encode(), parameters, None, BINARY)
     raise_failed(server, result, pq.ExecStatus.TUPLES_OK)

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from api.store import CONNECTION_SETTINGS, WAIT_S, Store
+from api.totals import DataVersion, read_version
 from database.connect import make_pool
 from database.errors import DatabaseUnavailable, StatementTooSlow
 from local.postgres import PostgresServer, free_port
@@ -107,6 +108,23 @@ def test_a_server_that_refuses_is_known_to_be_away_before_the_wait_is_over(
             took.append(time.monotonic() - began)
     assert took[0] < WAIT_S / 2
     assert sorted(took)[5] < 0.1, "and then nobody waits at all"
+
+
+def test_a_connection_that_prepared_some_of_its_statements_prepares_the_others(
+    store: Store, as_loader: Database
+) -> None:
+    """A lock on what one of them reads, as a migration takes it, may be waited for in vain meanwhile."""
+
+    def ask(connection: psycopg.Connection) -> DataVersion:
+        connection.execute("SET statement_timeout = '100ms'")
+        return read_version(connection)
+
+    with as_loader.connect() as owner, owner.transaction():
+        owner.execute("LOCK TABLE regions IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseUnavailable, match="statement timeout"):
+            store.read(ask)
+    assert len(backends(store, 1)) == 1
+    assert store.read(ask).number == 0
 
 
 def test_every_connection_has_a_statement_timeout(store: Store) -> None:
