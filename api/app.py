@@ -39,7 +39,7 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     app.req_options.strip_url_path_trailing_slash = True
     add_error_handlers(app)
     answers = Answers(store, newest, settings.answers_bytes_max)
-    app.add_route("/rates", Rates(store, answers, settings.days_max))
+    app.add_route("/rates", Rates(store, answers, settings.days_max, strict=settings.strict))
     app.add_route("/lanes", Lanes(store, answers))
     app.add_route("/ports", Ports(store, answers))
     app.add_route("/regions", Regions(store, answers))

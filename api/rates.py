@@ -1,69 +1,98 @@
-"""`GET /rates`: the average price a day between two places, ports or regions."""
+"""`GET /rates`: the average price a day between two places, ports or regions.
+
+`question` reads what is asked → `totals`, or `widening`, read sums and counts → here they become an answer.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 import falcon
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from api import as_csv
 from api.answers import Answers, Made
-from api.errors import BadParameter
-from api.parameters import NOT_UTF8, Parameter, read_parameters
+from api.question import ALL_FIELDS, FIELDS, Question, read_question, refuse_unknown
 from api.store import Store
-from api.totals import Totals
+from api.totals import PRICES_MIN, DataVersion, Totals
+from api.widening import Used, read_widened
 
-# Fewer prices than this make no average (the original service's rule).
-PRICES_MIN = 3
 NO_PRICES = (0, 0)
-CODE_CHARS_MAX = 100
-# The original takes a month or day of one digit too.
-DAY = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
 
 
-class Rate(msgspec.Struct):
-    """One day: `price` is the mean in USD, null below PRICES_MIN prices; `count` is null for no prices."""
+class Rate(msgspec.Struct, kw_only=True):
+    """One day: `price` is the mean in USD, null below PRICES_MIN prices; `count` is null for no prices. What
+    `fields` leaves out is not there."""
 
-    count: int | None
+    count: int | UnsetType | None = UNSET
     day: date
-    price: float | None
+    price: float | UnsetType | None = UNSET
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What is asked, once it is known to be sound. A reversed range has no days."""
-
-    date_from: date
-    date_to: date
+class Places(msgspec.Struct):
     orig_code: str
     dest_code: str
 
 
-@dataclass(frozen=True)
+class RatesAnswer(msgspec.Struct):
+    """`rates` has the newest day first. The rest is there with `widen=true`: `used` are the places whose
+    rates these are, and the levels say how many steps up from those asked for they lie, 0 as asked."""
+
+    rates: list[Rate]
+    asked: Places | UnsetType = UNSET
+    used: Places | UnsetType = UNSET
+    orig_level: int | UnsetType = UNSET
+    dest_level: int | UnsetType = UNSET
+
+
+@dataclass
 class Rates:
-    """`days_max` bounds what one request may ask for."""
+    """`days_max` bounds what one request may ask for; `strict` is what holds for one that does not say."""
 
     store: Store
     answers: Answers
     days_max: int
+    strict: bool
+    _rules: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rules = f"{self.days_max} {self.strict} "
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """One entry for each calendar day from `date_to` back to `date_from`."""
+        in_csv = as_csv.is_preferred(request)
 
         def make() -> Made:
-            question = read_question(request, self.days_max)
+            question = read_question(request, days_max=self.days_max, strict=self.strict)
+            version, answer = self.answer(question)
+            return version, csv_of(question, answer) if in_csv else msgspec.json.encode(answer)
+
+        media_type = as_csv.CONTENT_TYPE if in_csv else falcon.MEDIA_JSON
+        self.answers.respond(request, response, make, media_type, self._rules)
+
+    on_head = on_get
+
+    def answer(self, question: Question) -> tuple[DataVersion, RatesAnswer]:
+        """Raises BadParameter for a code that means nothing, where the question is strict."""
+        used = None
+        if question.widen:
+            totals, used = self.store.read(partial(read_widened, question=question))
+        else:
             totals = self.store.totals(
                 orig_code=question.orig_code,
                 dest_code=question.dest_code,
                 date_from=question.date_from,
                 date_to=question.date_to,
             )
-            return totals.version, msgspec.json.encode({"rates": rates_of(question, totals)})
-
-        self.answers.respond(request, response, make)
-
-    on_head = on_get
+        if question.strict:
+            refuse_unknown(question, totals)
+        answer = RatesAnswer(rates_of(question, totals))
+        if used is not None:
+            tell_used(answer, question, used)
+        return totals.version, answer
 
 
 def rates_of(question: Question, totals: Totals) -> list[Rate]:
@@ -74,58 +103,29 @@ def rates_of(question: Question, totals: Totals) -> list[Rate]:
     for ordinal in range(last, first - 1, -1):
         price_sum, price_count = find(ordinal, NO_PRICES)
         price = price_sum / price_count if price_count >= PRICES_MIN else None
-        rates.append(Rate(price_count or None, day_of(ordinal), price))
+        rates.append(Rate(count=price_count or None, day=day_of(ordinal), price=price))
+    for name in ALL_FIELDS - question.fields:
+        for rate in rates:
+            setattr(rate, name, UNSET)
     return rates
 
 
-def read_question(request: falcon.Request, days_max: int) -> Question:
-    """Raises BadParameter for the first parameter that is missing, unknown, repeated or malformed."""
-    question = Question(**read_parameters(request, PARAMETERS))
-    days = (question.date_to - question.date_from).days + 1
-    if days > days_max:
-        raise BadParameter(
-            f"date_from={question.date_from} to date_to={question.date_to} is {days:,} days;"
-            f" at most {days_max:,} are allowed in one request.",
-            code="range_too_long",
-        )
-    return question
+def tell_used(answer: RatesAnswer, question: Question, used: Used) -> None:
+    answer.asked = Places(question.orig_code, question.dest_code)
+    answer.used = Places(used.orig_code, used.dest_code)
+    answer.orig_level, answer.dest_level = used.orig_level, used.dest_level
 
 
-def read_day(name: str, text: str) -> date:
-    match = DAY.fullmatch(text)
-    try:
-        if match:
-            return date(*map(int, match.groups()))
-    except ValueError:  # the 30th of February
-        pass
-    raise BadParameter(f"{name} is {text!r}; expected a day as YYYY-MM-DD.", code="invalid_date")
-
-
-def read_code(name: str, text: str) -> str:
-    """Any other text is a code, known or not: an unknown one has no prices, as in the original."""
-    if len(text) > CODE_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
-        raise BadParameter(
-            f"{name} is {text[:CODE_CHARS_MAX]!r}; expected a port's code or a region's slug,"
-            f" at most {CODE_CHARS_MAX} printable characters in UTF-8.",
-            code="invalid_code",
-        )
-    return text
-
-
-def day_parameter(name: str, description: str) -> Parameter:
-    # The original takes a month or day of one digit too, which "format": "date" would not.
-    schema = {"type": "string", "pattern": f"^{DAY.pattern}$", "examples": ["2021-01-31"]}
-    return Parameter(name, description, schema, read_day, required=True)
-
-
-def code_parameter(name: str, description: str) -> Parameter:
-    schema = {"type": "string", "minLength": 1, "maxLength": CODE_CHARS_MAX, "examples": ["CNSGH"]}
-    return Parameter(name, description, schema, read_code, required=True)
-
-
-PARAMETERS = (
-    day_parameter("date_from", "First day."),
-    day_parameter("date_to", "Last day."),
-    code_parameter("orig_code", "Where from: a port's code or a region's slug."),
-    code_parameter("dest_code", "Where to: a port's code or a region's slug."),
-)
+def csv_of(question: Question, answer: RatesAnswer) -> bytes:
+    """A line a day; what was used stands in each, where the question may be widened."""
+    columns = [name for name in FIELDS if name in question.fields]
+    used = {}
+    if isinstance(answer.used, Places):
+        used = {
+            "used_orig_code": answer.used.orig_code,
+            "used_dest_code": answer.used.dest_code,
+            "orig_level": answer.orig_level,
+            "dest_level": answer.dest_level,
+        }
+    lines = ([*(getattr(rate, name) for name in columns), *used.values()] for rate in answer.rates)
+    return as_csv.spelled([[*columns, *used], *lines])

@@ -20,18 +20,20 @@ ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 @dataclass(frozen=True)
 class Settings:
     """PORT, WEB_CONCURRENCY (processes), API_THREADS (threads each), API_DRAIN_S (how long to go on serving
-    after SIGTERM), RATES_DAYS_MAX (days a request may ask for), RATES_ANSWERS_BYTES_MAX (of answers kept in
-    memory, 0 for none), RATES_DB_PAUSES (1 where the database pauses while nobody asks),
-    RATES_UPLOAD_BYTES_MAX (of a body), RATES_CORS_ORIGINS (pages that may ask from a browser: origins with
-    commas between, or * for all), RATES_LIMIT (`api.limits`), RATES_PROXIES (how many of ours stand before
-    the API; each appends an address to X-Forwarded-For), RATES_API_TOKENS (`access.tokens`; without any,
-    nobody may write), BATCH_BUCKET and BATCH_QUEUE_URL (`storage.settings`)."""
+    after SIGTERM), RATES_DAYS_MAX (days a request may ask for), RATES_STRICT (1 where a request that does not
+    say is strict), RATES_ANSWERS_BYTES_MAX (of answers kept in memory, 0 for none), RATES_DB_PAUSES (1 where
+    the database pauses while nobody asks), RATES_UPLOAD_BYTES_MAX (of a body), RATES_CORS_ORIGINS (pages that
+    may ask from a browser: origins with commas between, or * for all), RATES_LIMIT (`api.limits`),
+    RATES_PROXIES (how many of ours stand before the API; each appends an address to X-Forwarded-For),
+    RATES_API_TOKENS (`access.tokens`; without any, nobody may write), BATCH_BUCKET and BATCH_QUEUE_URL
+    (`storage.settings`)."""
 
     port: int
     workers: int
     threads: int
     drain_s: int
     days_max: int
+    strict: bool
     answers_bytes_max: int
     database_pauses: bool
     upload_bytes_max: int
@@ -69,6 +71,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         threads=number("API_THREADS", 4, 1, 64),
         drain_s=number("API_DRAIN_S", 0, 0, 30),
         days_max=number("RATES_DAYS_MAX", 366, 1, 36_600),
+        strict=bool(number("RATES_STRICT", 0, 0, 1)),
         answers_bytes_max=number("RATES_ANSWERS_BYTES_MAX", 32 * 2**20, 0, 2**30),
         database_pauses=bool(number("RATES_DB_PAUSES", 0, 0, 1)),
         upload_bytes_max=number("RATES_UPLOAD_BYTES_MAX", 2 * 2**30, 1, UPLOAD_BYTES_MAX),

@@ -19,12 +19,18 @@ from psycopg.errors import error_from_result
 
 from database.queries import query
 
-STATEMENTS = ("data_version", "lane_totals", "region_totals")
-# PostgreSQL's numbers for types: of parameters (text, text, date, date), and of an array's elements.
-QUESTION_TYPES = (25, 25, 1082, 1082)
+# PostgreSQL's numbers for types: of a statement's parameters (text, text, date, date, boolean), and of an
+# array's elements.
+STATEMENTS = {
+    "data_version": (),
+    "lane_totals": (25, 25, 1082, 1082),
+    "region_totals": (25, 25, 1082, 1082, 16),
+}
 ELEMENTS = {21: "h", 23: "i", 20: "q"}
 BINARY = pq.Format.BINARY
 DUPLICATE = psycopg.errors.DuplicatePreparedStatement.sqlstate.encode()
+# Fewer prices than this make no average (the original service's rule).
+PRICES_MIN = 3
 MONTH_0 = date(2000, 1, 1).toordinal()  # what PostgreSQL counts days from
 prepared: WeakSet[psycopg.Connection] = WeakSet()
 
@@ -64,16 +70,24 @@ def read_totals(
     days = [date_from.isoformat().encode(), date_to.isoformat().encode()]
     totals = totals_of(execute(connection, "lane_totals", [*codes, days[0][:8] + b"01", days[1]]))
     if not (totals.orig_found and totals.dest_found):
-        totals = totals_of(execute(connection, "region_totals", [*codes, *days]))
+        totals = totals_of(execute(connection, "region_totals", [*codes, *days, b"f"]))
     return totals
+
+
+def read_region_totals(
+    connection: psycopg.Connection, *, orig_code: str, dest_code: str, date_from: date, date_to: date
+) -> Totals:
+    """Between two regions, also where a port is called as one of them is. Raises `psycopg.Error`."""
+    codes = [orig_code.encode(), dest_code.encode()]
+    days = [date_from.isoformat().encode(), date_to.isoformat().encode()]
+    return totals_of(execute(connection, "region_totals", [*codes, *days, b"t"]))
 
 
 def execute(connection: psycopg.Connection, statement: str, parameters: list[bytes]) -> pq.abc.PGresult:
     """Its rows, in binary. Raises `psycopg.Error`, OperationalError where the connection is broken."""
     server = connection.pgconn
     if connection not in prepared:
-        for name in STATEMENTS:
-            types = QUESTION_TYPES if name != "data_version" else ()
+        for name, types in STATEMENTS.items():
             result = server.prepare(name.encode(), query("api", name), types)
             # It may be there, where the others were waited for in vain.
             if result.error_field(pq.DiagnosticField.SQLSTATE) != DUPLICATE:

@@ -3,19 +3,20 @@
 -- A code that is a port is a port; any other is a region's slug and means every port below it; one that is neither
 -- has no ports. Base and deltas are read in one statement, so that a batch that is being published, folded or
 -- withdrawn counts whole or not at all, and once. A day whose prices were all withdrawn has none.
--- $1 orig_code, $2 dest_code, $3 first day, $4 last day.
+-- $1 orig_code, $2 dest_code, $3 first day, $4 last day, $5 whether both codes are slugs, though a port may be called
+-- the same.
 WITH orig AS (
-    SELECT code AS port_code FROM ports WHERE code = $1
+    SELECT code AS port_code FROM ports WHERE code = $1 AND NOT $5
     UNION ALL
     SELECT port_code FROM region_ports
-    WHERE region_slug = $1 AND NOT EXISTS (SELECT FROM ports WHERE code = $1)
+    WHERE region_slug = $1 AND ($5 OR NOT EXISTS (SELECT FROM ports WHERE code = $1))
 ),
 
 dest AS (
-    SELECT code AS port_code FROM ports WHERE code = $2
+    SELECT code AS port_code FROM ports WHERE code = $2 AND NOT $5
     UNION ALL
     SELECT port_code FROM region_ports
-    WHERE region_slug = $2 AND NOT EXISTS (SELECT FROM ports WHERE code = $2)
+    WHERE region_slug = $2 AND ($5 OR NOT EXISTS (SELECT FROM ports WHERE code = $2))
 ),
 
 -- Fenced by OFFSET 0, so that a lane is always given before its totals are looked up: a plan that is made while

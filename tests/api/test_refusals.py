@@ -134,7 +134,25 @@ def test_a_code_of_100_characters_is_only_unknown(service: Service) -> None:
     assert service.get("/rates", **with_(orig_code="é" * 100)).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["date_from", "orig_code", "y" * 3_000])
+@pytest.mark.parametrize("name", ["strict", "widen"])
+@pytest.mark.parametrize("value", ["", "1", "True", "yes", "true ", "true\0", "x" * 1_000])
+def test_what_is_neither_true_nor_false_is_shown(service: Service, name: str, value: str) -> None:
+    told = refused(service.get("/rates", **with_(**{name: value})), 400, f"invalid_{name}")
+    assert told.startswith(f"{name} is {value[:100]!r}")
+    assert told.endswith("; expected true or false.")
+    assert len(told) < 200
+
+
+@pytest.mark.parametrize("name", ["strict", "widen", "fields"])
+def test_a_parameter_that_need_not_be_given_is_given_once_at_most(service: Service, name: str) -> None:
+    value = "price" if name == "fields" else "true"
+    told = refused(
+        service.get(f"/rates?{GOOD_QUERY}&{name}={value}&{name}={value}"), 400, "repeated_parameter"
+    )
+    assert told == f"{name} is given 2 times; give it once."
+
+
+@pytest.mark.parametrize("name", ["date_from", "orig_code", "fields", "strict", "y" * 3_000])
 def test_of_what_was_found_only_the_beginning_is_shown(service: Service, name: str) -> None:
     answer = service.get("/rates", **with_(**{name: "x" * 600}))
     told = refused(answer, 400, answer.json()["code"])

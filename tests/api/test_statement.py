@@ -43,12 +43,18 @@ def connect_as_the_api(database: Database) -> psycopg.Connection:
     return connection
 
 
-def plan(database: Database, orig_code: str, dest_code: str) -> list[dict]:
+def plan(database: Database, orig_code: str, dest_code: str, *, as_regions: bool = False) -> list[dict]:
     """Every node of the plan that PostgreSQL ran, as the API's role."""
     ports = orig_code.isupper() and dest_code.isupper()
     statement = query("api", "lane_totals" if ports else "region_totals")
     with connect_as_the_api(database) as connection, psycopg.RawCursor(connection) as cursor:
-        question = [orig_code, dest_code, date(2021, 1, 1), date(2021, 1, 31)]
+        question = [
+            orig_code,
+            dest_code,
+            date(2021, 1, 1),
+            date(2021, 1, 31),
+            *([] if ports else [as_regions]),
+        ]
         (row,) = cursor.execute(EXPLAIN + statement, question).fetchall()
     nodes, found = [row[0][0]["Plan"]], []
     while nodes:
@@ -58,11 +64,12 @@ def plan(database: Database, orig_code: str, dest_code: str) -> list[dict]:
     return found
 
 
+@pytest.mark.parametrize("as_regions", [False, True])
 @pytest.mark.parametrize(
     ("orig_code", "dest_code"), [("P0", "P20"), ("P1", "P999"), ("r5", "P40"), ("r30", "r20")]
 )
-def test_totals_are_found_by_index(large: Database, orig_code: str, dest_code: str) -> None:
-    nodes = plan(large, orig_code, dest_code)
+def test_totals_are_found_by_index(large: Database, orig_code: str, dest_code: str, as_regions: bool) -> None:
+    nodes = plan(large, orig_code, dest_code, as_regions=as_regions)
     scans = {(node["Relation Name"], node["Node Type"]) for node in nodes if "Relation Name" in node}
     read = {relation for relation, _ in scans}
     assert {"lane_month_totals", "lane_month_deltas"} <= read
