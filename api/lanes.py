@@ -13,7 +13,7 @@ from api.answers import Answers, Made
 from api.errors import BadParameter
 from api.pages import LIMIT, next_address, read_page, unknown_code
 from api.parameters import Parameter, read_parameters
-from api.rates import CODE_CHARS_MAX, code_parameter, read_code
+from api.question import CODE_CHARS_MAX, code_parameter, read_code
 from api.store import Store
 
 # How far one request looks for lanes where few lead from the one region into the other: a tenth of a second.

@@ -10,7 +10,7 @@ import msgspec
 from api.answers import Answers, Made
 from api.pages import LIMIT, SEARCH, next_address, read_page, unknown_code
 from api.parameters import Parameter, read_parameters
-from api.rates import CODE_CHARS_MAX, read_code
+from api.question import CODE_CHARS_MAX, read_code
 from api.store import Store
 
 TEXT = {"type": "string", "maxLength": CODE_CHARS_MAX}

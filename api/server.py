@@ -54,8 +54,8 @@ keepalive = 75
 worker_connections = 1000
 # Of connections that no process has taken yet.
 backlog = 2048
-# A request's head stands in memory; what is longer is refused with 414 or 431. Of the line the most that can be,
-# so that what is too long is nearly always told by the app.
+# A request's head stands in memory; what is longer is refused with 414 or 431. Of the line the most that can
+# be, so that what is too long is nearly always told by the app.
 limit_request_line = LINE_BYTES_MAX
 limit_request_fields = 100
 limit_request_field_size = 8190
