@@ -1,4 +1,4 @@
-"""PostgreSQL 15, the oldest supported here, takes the migrations, a load and the query of GET /rates."""
+"""PostgreSQL 15, the oldest supported here, takes the migrations, a load and the queries of the API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from api.pages import read_page
 from api.store import Store
 from database.connect import make_pool
 from loader.compact import fold_all
@@ -83,6 +84,29 @@ def test_a_load_is_answered_before_and_after_it_is_folded(
     with database.connect("rates_loader") as connection:
         assert fold_all(connection) == 3
     assert before == totals(database, monkeypatch) == [(date(2021, 1, 1), 900, 3)]
+
+
+def test_places_and_lanes_are_found(old_databases: list[Database], monkeypatch: pytest.MonkeyPatch) -> None:
+    database = old_databases[1]
+    with database.connect() as owner:
+        owner.execute("INSERT INTO regions VALUES ('world', 'World', NULL), ('china', 'China', 'world')")
+        owner.execute(
+            "INSERT INTO ports VALUES ('CNSGH', 'Shànghǎi', 'china'), ('DEHAM', 'Hamburg', 'world')"
+        )
+        owner.execute(
+            "INSERT INTO lane_month_totals VALUES ('2021-01-01', 'CNSGH', 'DEHAM', '{1}', '{900}', '{3}')"
+        )
+    for name, value in database.environment("rates_api").items():
+        monkeypatch.setenv(name, value)
+    search = {"words": ["SHANG"], "region": "world", "after": "", "limit": 2}
+    lanes = {"orig_code": "china", "dest_code": "world", "after_orig": None, "after_dest": None}
+    with make_pool("rates-test", size_max=1) as pool:
+        _, ports = read_page(Store(pool), "ports", search)
+        _, regions = read_page(Store(pool), "regions", {**search, "words": [], "parent": "world"})
+        _, found = read_page(Store(pool), "lanes", {**lanes, "lanes_max": 2, "steps_max": 9})
+    assert ports == [(True, "CNSGH", "Shànghǎi", "china", ["china", "world"])]
+    assert regions == [(True, "china", "China", "world", 1)]
+    assert found == [(True, True, None, None, "CNSGH", "DEHAM", "2021-01", "2021-01", 1, 3)]
 
 
 def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[date, int, int]]:
