@@ -17,7 +17,7 @@ from gunicorn.workers.gthread import TConn
 # What a burst may wait, and what anybody may who comes while the line has not been empty for as long: such a
 # line does not go by itself, and would only make all that is answered that much later.
 WAIT_S = 1.0
-STANDING_WAIT_S = 0.25
+STANDING_WAIT_S = 0.5
 # For each thread: what has its turn within WAIT_S where an answer takes a millisecond, read anew and all.
 LENGTH_MAX = 200
 

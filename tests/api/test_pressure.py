@@ -27,6 +27,7 @@ QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-31&orig_code=CNSGH&dest_
 GET = f"GET {QUESTION} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 CROWD = 500
 THREADS = 8
+CLIENT_S = 2.0
 # Of a process: 75 at rest, and 8 KiB for each of the thousand connections that it may have.
 MEMORY_MIB = 100
 
@@ -90,8 +91,8 @@ def test_of_500_connections_at_once_each_is_answered_in_time_or_told_so(pressed:
     assert {status_of(head) for _, head in answers} <= {200, 503}
     accepted = sorted(took for took, head in answers if status_of(head) == 200)
     assert accepted
-    # Besides the line, what the client itself takes for all of them on the same cores.
-    assert accepted[int(len(accepted) * 0.99)] < WAIT_S + 1.0
+    # Besides the line, what the client itself takes for all of them, on the same cores.
+    assert accepted[int(len(accepted) * 0.99)] < WAIT_S + CLIENT_S
     assert all(process.memory_info().rss < MEMORY_MIB * 2**20 for process in processes(pressed))
 
 
@@ -101,10 +102,10 @@ def test_while_all_threads_are_held_up_others_are_told_within_the_bound_and_the_
     with all_held_up(pressed, filled):
         answers = asyncio.run(ask_at_once(pressed.port, 100))
         assert {status_of(head) for _, head in answers} == {503}
-        assert max(took for took, _ in answers) < WAIT_S + 0.5
+        assert max(took for took, _ in answers) < WAIT_S + CLIENT_S
         took, head = asyncio.run(ask_once(pressed.port, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"))
         assert status_of(head) == 200
-        assert took < WAIT_S + 0.5
+        assert took < WAIT_S + CLIENT_S
     assert pressed.get(QUESTION).status_code == 200
 
 
