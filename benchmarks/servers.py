@@ -69,7 +69,7 @@ class Kind:
 
 BARE = Kind("bare Falcon", (*GUNICORN_AS_OURS, "benchmarks.bare:app"), OURS)
 ORIGINAL = Kind("original", (*GUNICORN_AS_IT_COMES, "benchmarks.original_api:create_app()"))
-ORIGINAL_INDEXED = Kind("original, lane index", ORIGINAL.command)
+ORIGINAL_INDEXED = Kind("original, index", ORIGINAL.command)
 COLD = Kind("ours, keeping nothing", (*GUNICORN_AS_OURS, "api.wsgi:app"), {**OURS, **KEEP_NOTHING})
 WARM = Kind("ours", COLD.command, OURS)
 GRANIAN_BARE = Kind("bare Falcon on granian", (*GRANIAN, "benchmarks.bare:app"), OURS)

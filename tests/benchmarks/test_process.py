@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import psutil
 import pytest
 
 from benchmarks import BenchmarkError
+from benchmarks.memory import pss_bytes
 from benchmarks.process import NOT_PASSED_ON, run_process
 
 MB = 1_000_000
@@ -31,6 +33,17 @@ def test_the_peak_of_a_process_is_its_own() -> None:
     assert python("pass").peak_bytes < 50 * MB < psutil.Process().memory_info().rss
     assert 200 * MB < python(f"held = bytearray({200 * MB}); del held").peak_bytes < 250 * MB
     assert len(held) == 300 * MB
+
+
+def test_memory_is_told_of_a_process_that_runs() -> None:
+    code = f"held = bytearray({100 * MB}); print(flush=True); input()"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        taken = pss_bytes(psutil.Process(running.pid))
+        running.communicate(b"\n")
+    assert 100 * MB < taken < 130 * MB
 
 
 def test_a_process_that_takes_too_long_is_ended_with_an_error() -> None:
