@@ -125,6 +125,9 @@ def print_report(figures: Figures, verdicts: Sequence[Verdict], settings: Mappin
     machine = describe_machine()
     console.print(f"\n{machine['cores']} cores of {machine['processor']}")
     console.print(f"PostgreSQL {settings['server_version']}\n{HOW}")
+    for size in figures.sizes:
+        console.print(f"{size.prices:,} prices: {size.source}")
+    console.print(f"The last of them were loaded and folded in {figures.load_s:.0f} s.")
     console.print(requests_table(figures.sizes))
     console.print(processes_table(figures))
     console.print(verdicts_table(verdicts))

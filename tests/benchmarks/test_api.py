@@ -25,7 +25,7 @@ from benchmarks.api_figures import (
     Figures,
     Size,
 )
-from benchmarks.api_report import judge, lines_of
+from benchmarks.api_report import judge, lines_of, print_report
 from benchmarks.original_api import create_app
 from benchmarks.questions import Question, Rate, are_equal, draw_questions, odd_questions, rates_by
 from benchmarks.servers import COLD, ORIGINAL, WARM, Server
@@ -238,6 +238,19 @@ def test_the_table_has_medians_and_ratios_to_both_anchors() -> None:
     assert lines[OURS_COLD].to_bare == pytest.approx(5_800 / 7_000)
     assert lines[OURS_COLD].to_original == pytest.approx(5_800 / 700)
     assert (lines[BARE_FALCON].to_bare, lines[THE_ORIGINAL].to_original) == (None, None)
+
+
+def test_the_report_fits_on_110_columns_and_says_what_the_prices_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = figures()
+    found.sizes[1].add("original, index", 8, found.sizes[1].loads[OURS_COLD][8][0])
+    print_report(found, judge(found), {"server_version": "18"})
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()) <= 110
+    assert "100,000,000 prices: made up" in shown
+    assert "original, index" in shown
+    assert shown.splitlines()[-1] == "9 of 9 targets judged, 0 missed"
 
 
 # --- a run -------------------------------------------------------------------------------------------------
