@@ -16,8 +16,8 @@ from api.parameters import Parameter, read_parameters
 from api.question import CODE_CHARS_MAX, code_parameter, read_code
 from api.store import Store
 
-# How far one request looks for lanes where few lead from the one region into the other: a tenth of a second.
-STEPS_MAX = 10_000
+# How far one request looks for lanes where few lead from the one place to the other: some tenths of a second.
+STEPS_MAX = 5_000
 PLACE = "port of this code and no region of this slug"
 
 

@@ -50,25 +50,35 @@ walk (steps, lanes, orig_code, dest_code, is_lane) AS (
             END AS dest_code
         OFFSET 0
     ) AS wanted
-    -- The first lane from there on.
+    -- The first lane from there on, of what is folded and of what is only posted. Those are looked for no further than
+    -- to the former, or each step would go over all that a batch which is still loading has written.
     CROSS JOIN LATERAL (
         SELECT
-            least(
-                (
-                    SELECT base.dest_code FROM lane_month_totals AS base
-                    WHERE
-                        base.orig_code = walk.orig_code
-                        AND base.dest_code > walk.dest_code AND base.dest_code >= wanted.dest_code
-                    ORDER BY base.dest_code LIMIT 1
-                ),
+            (
+                SELECT base.dest_code FROM lane_month_totals AS base
+                WHERE
+                    base.orig_code = walk.orig_code
+                    AND base.dest_code > walk.dest_code AND base.dest_code >= wanted.dest_code
+                ORDER BY base.dest_code LIMIT 1
+            ) AS dest_code
+        OFFSET 0
+    ) AS folded
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(
                 (
                     SELECT delta.dest_code FROM lane_month_deltas AS delta
                     WHERE
                         delta.orig_code = walk.orig_code
                         AND delta.dest_code > walk.dest_code AND delta.dest_code >= wanted.dest_code
+                        AND delta.dest_code <= coalesce(folded.dest_code, (
+                            SELECT last.dest_code FROM lane_month_deltas AS last
+                            WHERE last.orig_code = walk.orig_code ORDER BY last.dest_code DESC LIMIT 1
+                        ))
                         AND delta.posting_no = ANY(ARRAY(SELECT posting_no FROM postings))
                     ORDER BY delta.dest_code LIMIT 1
-                )
+                ),
+                folded.dest_code
             ) AS dest_code
         OFFSET 0
     ) AS found

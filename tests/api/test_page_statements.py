@@ -24,6 +24,10 @@ MANY = """
     INSERT INTO lane_month_deltas
     SELECT 1 + substr(orig_code, 2)::int % 50, 0, month, orig_code, dest_code, days, price_sums, price_counts
     FROM lane_month_totals WHERE month < '2017-01-01';
+    -- What a batch that is still loading has written.
+    INSERT INTO lane_month_deltas
+    SELECT 99, chunk, month, orig_code, dest_code, '{1}', '{9}', '{9}'
+    FROM lane_month_totals, generate_series(1, 20) AS chunk WHERE orig_code = 'P1009';
     INSERT INTO postings SELECT n FROM generate_series(1, 50) AS n WHERE n % 10 > 0;
     INSERT INTO prices SELECT 1, 0, '2021-01-01', n, 'P1000', 'P1001' FROM generate_series(1, 1000) AS n;
 """
@@ -36,7 +40,8 @@ QUESTIONS = {
     "ports below a region": ({**NOTHING, "region": "r1"}, 2_000),
     "ports found at once": ({**NOTHING, "words": ["port", "p"]}, 1_000),
     "regions": (NOTHING, 10_000),  # the ports below each are counted
-    "lanes of a port": ({**NOWHERE, "orig_code": "P1007"}, 3_000),
+    "lanes of a port": ({**NOWHERE, "orig_code": "P1007"}, 1_500),
+    "lanes of a port that a batch is loading": ({**NOWHERE, "orig_code": "P1009"}, 800),
     "lanes of a region": (
         {**NOWHERE, "orig_code": "r0", "after_orig": "P1009", "after_dest": "P1040"},
         3_000,
@@ -93,7 +98,7 @@ def assert_reads_little(plan: dict, pages_max: int) -> None:
     for node in nodes:
         if node.get("Relation Name", "").startswith("lane_month"):
             assert "(orig_code = " in node["Index Cond"], node
-            assert "(dest_code " in node["Index Cond"], node
+            assert "(dest_code " in node["Index Cond"] or node["Alias"] == "last", node
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
