@@ -93,7 +93,11 @@ def customer_section(balancer: LoadBalancer, stack: str) -> Section:
         [
             Graph(
                 "Requests a minute",
-                {"all": requests, "with a file or waiting": of_program(API, stack, "long_requests")},
+                {
+                    "all": requests,
+                    "with a file or waiting": of_program(API, stack, "long_requests"),
+                    "turned away": of_program(API, stack, "requests_shed"),
+                },
             ),
             Graph(
                 "Faults of tasks, %",
