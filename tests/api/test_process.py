@@ -207,7 +207,7 @@ def said_stop(service: Service) -> bool:
 
 
 def test_requests_that_come_while_the_load_balancer_still_sends_some_are_answered(database: Database) -> None:
-    with Service(database.environment("rates_api") | {"API_DRAIN_S": "2"}) as service:
+    with Service(database.environment("rates_api") | {"API_DRAIN_S": "4"}) as service:
         service.client.close()
         service.process.signal(signal.SIGTERM)
         wait_until(lambda: said_stop(service))
