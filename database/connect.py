@@ -70,7 +70,7 @@ def make_pool(
     """A closed pool of at most `size_max` connections in autocommit; open it after a fork.
 
     `settings` are the server's, and hold for each of the connections. None is checked when it is handed out,
-    which would be a round trip for each question: who meets a broken one asks again, after `pool.check()`.
+    which would be a round trip for each question: who meets a broken one asks again, after `pool.drain()`.
 
     Waiting for a free connection is bounded by `wait_s`, then `psycopg_pool.PoolTimeout` is raised.
     """

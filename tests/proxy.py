@@ -24,6 +24,7 @@ class Proxy:
     broken: str = ""
     silent: str = ""
     _links: list[tuple[str, socket.socket, socket.socket]] = field(default_factory=list)
+    _frozen: set[socket.socket] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         self.listener = socket.create_server((HOST, 0))
@@ -47,6 +48,10 @@ class Proxy:
             if name in (None, linked):
                 for end in ends:
                     close(end)
+
+    def freeze(self) -> None:
+        """What is open now is swallowed from now on, of everybody; new connections are not."""
+        self._frozen |= {end for _, *ends in list(self._links) for end in ends}
 
     def count(self, name: str) -> int:
         """How many connections of an application there are."""
@@ -80,7 +85,7 @@ class Proxy:
     def _pass(self, name: str, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while content := source.recv(65_536):
-                if self.silent != name:
+                if self.silent != name and source not in self._frozen:
                     sink.sendall(content)
         for end in (source, sink):
             close(end)

@@ -107,7 +107,7 @@ def test_every_region_is_recounted_after_each_import_that_moves_ports(
         ((version,),) = as_loader.rows("SELECT version FROM data_version")
         wait_until(lambda: service.get(path_of("world", "world")).headers["data-version"] == str(version), 1)
         answered = {}
-        for lane in product([*REGIONS, "CNSGH", "EETLL"], [*REGIONS, "DEHAM"]):
+        for lane in product([*REGIONS, "CNSGH"], REGIONS):
             first = service.client.get(path_of(*lane), headers={"If-None-Match": tags.get(lane, "")})
             assert first.status_code == 200, lane
             assert first.json()["rates"] == recount.answer(*lane), lane
@@ -128,7 +128,7 @@ def test_every_region_is_recounted_after_each_import_that_moves_ports(
             withdraw(connection, str(batch))
             seen.append(check())
     for before, after in pairwise(seen):
-        assert sum(before[lane] != after[lane] for lane in before) > 40, "there was something to see"
+        assert sum(before[lane] != after[lane] for lane in before) > 25, "there was something to see"
     assert {slug for slug in REGIONS if Recount(as_loader).below[slug]} == REGIONS.keys() - {"empty_sea"}
 
 

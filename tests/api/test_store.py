@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,8 @@ from database.connect import make_pool
 from database.errors import DatabaseUnavailable, StatementTooSlow
 from local.postgres import PostgresServer, free_port
 from tests.postgres import PASSWORD, Database
+from tests.proxy import Proxy
+from tests.waiting import wait_until
 
 NAME = "rates-test"
 
@@ -52,6 +55,31 @@ def test_a_failover_breaks_all_connections_and_costs_nobody_an_answer(
     terminate(as_loader)
     assert len(before) == 4
     assert before.isdisjoint(store.read(backend) for _ in range(8))
+
+
+def test_who_meets_a_broken_connection_waits_for_no_other_one(
+    as_loader: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server has vanished: one connection is known to be broken, the others have not said so yet."""
+    with Proxy(as_loader.server.port) as proxy:
+        for name, value in proxy.environment(as_loader.environment("rates_loader")).items():
+            monkeypatch.setenv(name, value)
+        with make_pool(NAME, size_max=3, wait_s=5) as pool:
+            store = Store(pool)
+            before = backends(store, 3)
+            asked, answers = [], []
+
+            def ask(connection: psycopg.Connection) -> int:
+                asked.append(connection)
+                if len(asked) > 1:
+                    return backend(connection)
+                proxy.freeze()
+                connection.close()
+                raise psycopg.OperationalError("the connection is gone")
+
+            threading.Thread(target=lambda: answers.append(store.read(ask)), daemon=True).start()
+            wait_until(lambda: bool(answers), 10)
+            assert answers[0] not in before
 
 
 def test_a_question_that_breaks_its_connection_each_time_is_given_up(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Clients that ask one question all the time, each of another worker, and what they were told and when."""
+"""Clients that ask the same all the time, each of another worker, and what they were told and when."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
+from itertools import cycle
 from typing import NamedTuple
 
 import psutil
@@ -17,7 +18,7 @@ from local.postgres import HOST
 from tests.api.service import Service
 from tests.waiting import TIMEOUT_S
 
-PAUSE_S = 0.003
+PAUSE_S = 0.004
 
 
 class Seen(NamedTuple):
@@ -41,9 +42,11 @@ class Reader:
     seen: list[Seen] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
 
-    def run(self, question: str, stop: threading.Event) -> None:
+    def run(self, questions: Sequence[str], stop: threading.Event) -> None:
         try:
-            while not stop.wait(PAUSE_S):
+            for question in cycle(questions):
+                if stop.wait(PAUSE_S):
+                    break
                 self.seen.append(self.ask(question))
         except (OSError, HTTPException) as error:
             self.faults.append(error)
@@ -88,10 +91,10 @@ def owner_of(connection: HTTPConnection, service: Service) -> int:
 
 
 @contextmanager
-def reading(readers: Sequence[Reader], question: str) -> Generator[list[Reader]]:
+def reading(readers: Sequence[Reader], *questions: str) -> Generator[list[Reader]]:
     """All of them ask until the block ends."""
     stop = threading.Event()
-    threads = [threading.Thread(target=reader.run, args=(question, stop)) for reader in readers]
+    threads = [threading.Thread(target=reader.run, args=(questions, stop)) for reader in readers]
     for thread in threads:
         thread.start()
     try:

@@ -21,6 +21,7 @@ from tests.waiting import wait_until
 
 APIS = 2
 WORKERS = 2
+ROUNDS = 10  # a publish and a withdraw each
 FRESH_S = 0.1
 # Of which this share must be: a machine that does much else may not run a thread for longer than that.
 SHARE = 0.9
@@ -59,13 +60,9 @@ def is_seen_by_all(readers: list[Reader], version: int) -> bool:
     return all(reader.seen and reader.seen[-1].version == version for reader in readers)
 
 
-@pytest.mark.parametrize(
-    ("question", "rounds"), [(QUESTION, 10), (REGIONS_QUESTION, 2)], ids=["ports", "regions"]
-)
 def test_every_worker_answers_anew_within_100_ms_of_a_publish_and_of_a_withdraw(
-    database: Database, question: str, rounds: int
+    database: Database,
 ) -> None:
-    """`rounds` are of a publish and a withdraw each."""
     changes = Changes(database)
     changes.publish()
     listener = Listener(database)
@@ -73,11 +70,13 @@ def test_every_worker_answers_anew_within_100_ms_of_a_publish_and_of_a_withdraw(
     with ExitStack() as stack:
         environment = database.environment("rates_api") | {"WEB_CONCURRENCY": str(WORKERS)}
         services = [stack.enter_context(Service(environment)) for _ in range(APIS)]
-        readers = stack.enter_context(reading(reader_of_each_worker(services, WORKERS), question))
+        readers = stack.enter_context(
+            reading(reader_of_each_worker(services, WORKERS), QUESTION, REGIONS_QUESTION)
+        )
         wait_until(lambda: is_seen_by_all(readers, changes.newest))
         before = len(answers(readers)), database.rows(READS)[0][0]
         first = changes.newest + 1
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             for change in (changes.publish, changes.withdraw):
                 change()
                 wait_until(lambda: is_seen_by_all(readers, changes.newest))

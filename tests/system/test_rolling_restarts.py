@@ -27,7 +27,7 @@ RESTARTS = int(os.environ.get("RATES_ROLLING_RESTARTS") or 1)
 REQUESTS = int(os.environ.get("RATES_ROLLING_REQUESTS") or 1_000)
 TASKS = 2 if RESTARTS > 1 else 1
 CLIENTS = 8
-PAUSE_S = 0 if RESTARTS > 1 else 0.02
+PAUSE_S = 0 if RESTARTS > 1 else 0.05
 # How long a load balancer goes on sending requests to a task that was told to stop, and how long that serves.
 DEREGISTERED_S = (3.0, 5.0) if RESTARTS > 1 else (0.5, 1.5)
 DRAIN_S = 6 if RESTARTS > 1 else 2
