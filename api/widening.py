@@ -29,8 +29,9 @@ class Used(NamedTuple):
 
 
 def read_widened(connection: psycopg.Connection, question: Question) -> tuple[Totals, Used]:
-    """Of the first step up with a price, or of the last one; `orig_found` and `dest_found` are of the codes
-    asked for. `connection` is in autocommit. Raises `psycopg.Error`."""
+    """Of the first step up with a price, or of the last one; what is above a place is one too, so that
+    `orig_found` and `dest_found` hold for what was asked. `connection` is in autocommit. Raises
+    `psycopg.Error`."""
     asked = Used(question.orig_code, question.dest_code, 0, 0)
     totals = read_totals(connection, **lane_of(question, asked))
     if has_price(question, totals) or question.date_from > question.date_to:
@@ -42,14 +43,13 @@ def read_widened(connection: psycopg.Connection, question: Question) -> tuple[To
 def climb(connection: psycopg.Connection, question: Question, asked: Used) -> tuple[Totals, Used]:
     """Begins with what was asked for again: by now it may have a price."""
     used, totals = asked, read_totals(connection, **lane_of(question, asked))
-    orig_found, dest_found = totals.orig_found, totals.dest_found
     for step in steps_up(connection, question):
         if has_price(question, totals):
             break
         # Both are regions, though a port may be called as one of them is: each port is in one, and a code
         # that is no place stays without ports.
         used, totals = step, read_region_totals(connection, **lane_of(question, step))
-    return totals._replace(orig_found=orig_found, dest_found=dest_found), used
+    return totals, used
 
 
 def steps_up(connection: psycopg.Connection, question: Question) -> Iterator[Used]:
