@@ -19,7 +19,7 @@ GOOD_QUERY = urlencode(GOOD)
 ARABIC_DATE = "\u0662\u0660\u0662\u0661-\u0660\u0661-\u0660\u0661"
 LONG = b"x" * 10_000
 HEADERS_TOO_LARGE = "request_header_fields_too_large"
-NAMES = [*GOOD, "date", "DATE_FROM", "", "a b", "%00"]
+NAMES = [*GOOD, "strict", "fields", "widen", "date", "DATE_FROM", "", "a b", "%00"]
 
 
 def with_(**changes: str) -> dict[str, str]:
@@ -267,6 +267,7 @@ def test_an_address_too_long_for_gunicorn_is_told_how_long_it_may_be(service: Se
 
 TEXT = st.one_of(
     st.text(max_size=30),
+    st.sampled_from(["true", "price", "min", "price,"]),
     st.sampled_from(["2021-01-01", "2021-01-31", "CNGGZ", "world", "1e9", "NaN", "''", "\0", "%", "\u017f"]),
     st.dates().map(str),
 )
@@ -277,7 +278,7 @@ def any_answer(answer: httpx.Response) -> None:
     """An answer or a refusal, never a failure, and always in its shape."""
     assert answer.headers["content-type"] == "application/json"
     if answer.status_code == 200:
-        assert answer.json().keys() == {"rates"}
+        assert answer.json().keys() >= {"rates"}
     else:
         assert answer.status_code in (400, 414), answer.text
         assert answer.json().keys() == {"title", "description", "code"}
