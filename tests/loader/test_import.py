@@ -71,10 +71,12 @@ def test_what_pg_dump_writes_of_the_original_goes_in(
 
     assert import_dump(dump).state == "published"
 
-    for table in ("regions", "ports"):
-        assert sorted(as_loader.rows(f"TABLE {table}"), key=str) == sorted(
-            empty_database.rows(f"TABLE public.{table}"), key=str
-        )
+    for columns in (
+        "slug, name, parent_slug FROM public.regions",
+        "code, name, parent_slug FROM public.ports",
+    ):
+        question = f"SELECT {columns} ORDER BY 1"
+        assert as_loader.rows(question) == empty_database.rows(question)
     prices = "SELECT orig_code, dest_code, day, price FROM public.prices ORDER BY 1, 2, 3, 4"
     assert as_loader.rows(prices) == empty_database.rows(prices)
     assert as_loader.rows(DIFFERENCES) == []
