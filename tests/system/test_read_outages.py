@@ -287,6 +287,7 @@ def test_a_restored_server_behind_the_address_is_believed_at_once_though_its_ver
         Proxy(primary.port) as proxy,
         Service(proxy.environment(database.environment("rates_api"))) as service,
     ):
+        wait_until(lambda: len(workers(service)) == WORKERS)
         before = workers(service)
         later = answer_of(service, lambda answer: answer.headers["Data-Version"] == str(changes.newest))
         assert counts(later) == [9]
