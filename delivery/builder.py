@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("api", "loader")
@@ -42,11 +43,16 @@ class ImageBuilder:
     cache: Path
 
     def build(self, part: str, recipe: Recipe) -> str:
-        """Builds the image of `api` or `loader` from the work tree; returns its name."""
-        name = f"localhost/rates-{part}"
+        """Builds the image of `api` or `loader` from the work tree; returns its id, since another build may
+        take its name meanwhile."""
+        name, id_file = f"localhost/rates-{part}", self.cache / f"{uuid4()}.id"
         options = ["--format=docker", "--network=host", f"--file={REPOSITORY / part / 'Dockerfile'}"]
         # vfs copies the whole file system for each layer, so there keeping them costs more than it saves.
-        options += [f"--layers={str(self.storage_driver() != 'vfs').lower()}", f"--tag={name}"]
+        options += [
+            f"--layers={str(self.storage_driver() != 'vfs').lower()}",
+            f"--tag={name}",
+            f"--iidfile={id_file}",
+        ]
         if recipe.base:
             options += ["--pull-always", f"--build-arg=PYTHON_IMAGE={recipe.base}"]
         else:
@@ -54,16 +60,19 @@ class ImageBuilder:
             options += ["--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}"]
         if recipe.platform:
             options.append(f"--platform={recipe.platform}")
-        for argument, value in {"REVISION": recipe.revision, "VERSION": recipe.version}.items():
-            options += [f"--build-arg={argument}={value}"] if value else []
+        # No arguments of the Dockerfile's: buildah takes a label out of its cache whatever they are now.
+        for label, value in {"revision": recipe.revision, "version": recipe.version}.items():
+            options += [f"--label=org.opencontainers.image.{label}={value}"] if value else []
         options += self.rds_certificates(recipe.rds_certificates)
         self.buildah("build", *options, *self.registry_secrets(), str(REPOSITORY))
-        return name
+        image = id_file.read_text().strip().removeprefix("sha256:")
+        id_file.unlink()
+        return image
 
-    def push(self, name: str, destination: str) -> str:
+    def push(self, image: str, destination: str) -> str:
         """Pushes an image; returns the digest by which the destination knows it."""
         digest_file = self.cache / "digest"
-        self.buildah("push", f"--digestfile={digest_file}", name, destination)
+        self.buildah("push", f"--digestfile={digest_file}", image, destination)
         return digest_file.read_text().strip()
 
     def rds_certificates(self, file: Path | None) -> list[str]:

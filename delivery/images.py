@@ -37,9 +37,9 @@ def push(builder: ImageBuilder, images: Mapping[str, str], environment: Mapping[
     """Pushes each part's image to its repository. Returns the stack's settings that name them, by digest."""
     transport = environment.get("IMAGE_DESTINATION") or "docker://"
     references = {}
-    for part, name in images.items():
+    for part, image in images.items():
         repository = environment[REPOSITORY_VARIABLES[part]]
-        digest = builder.push(name, f"{transport}{repository}:{environment['IMAGE_TAG']}")
+        digest = builder.push(image, f"{transport}{repository}:{environment['IMAGE_TAG']}")
         references[SETTINGS[part]] = f"{repository}@{digest}"
     return references
 
@@ -60,9 +60,9 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     except (BuildError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    for name in images.values():
-        start = " ".join(builder.command("from", name))
-        sys.stdout.write(f"built {name}; a container of it: BUILDAH_ISOLATION=chroot {start}\n")
+    for part, image in images.items():
+        start = " ".join(builder.command("from", image))
+        sys.stdout.write(f"built {part}; a container of it: BUILDAH_ISOLATION=chroot {start}\n")
     if options.record:
         options.record.write_text(json.dumps(references, indent=2) + "\n")
     return 0

@@ -16,6 +16,7 @@ from tests.engine.stack import write_executable
 BASE = "registry.example/python:3.13"
 REPOSITORIES = {"API_REPOSITORY": "registry.example/api", "LOADER_REPOSITORY": "registry.example/loader"}
 DIGEST = f"sha256:{'0' * 64}"
+IDS = ["a" * 64, "b" * 64]
 BUILDAH = """
 import json
 from pathlib import Path
@@ -24,6 +25,10 @@ with Path({log!r}).open("a") as log:
     log.write(json.dumps(asked) + chr(10))
 if asked[0] == "info":
     print("overlay")
+if asked[0] == "build":
+    [id_file] = [word.removeprefix("--iidfile=") for word in asked if word.startswith("--iidfile=")]
+    is_api = any(word.endswith("/api/Dockerfile") for word in asked)
+    Path(id_file).write_text("sha256:" + {ids!r}[not is_api])
 if asked[0] == "push":
     Path(asked[1].removeprefix("--digestfile=")).write_text({digest!r})
 if asked[0] == {fails!r}:
@@ -39,7 +44,7 @@ class Buildah:
         self.fail_at("nothing")
 
     def fail_at(self, command: str) -> None:
-        source = BUILDAH.format(log=str(self._folder / "log"), digest=DIGEST, fails=command)
+        source = BUILDAH.format(log=str(self._folder / "log"), digest=DIGEST, ids=IDS, fails=command)
         write_executable(self._folder / "buildah", source)
 
     def asked(self, command: str) -> list[list[str]]:
@@ -66,12 +71,21 @@ def test_a_base_that_is_named_is_pulled_anew_for_the_platform(buildah: Buildah) 
     assert buildah.asked("from") == [], "no base of our own is made"
 
 
+def test_an_image_is_labelled_by_options_since_arguments_do_not_undo_what_is_cached(buildah: Buildah) -> None:
+    assert main([], {"PYTHON_IMAGE": BASE, "CODEBUILD_RESOLVED_SOURCE_VERSION": "commit"}) == 0
+    for build in buildah.asked("build"):
+        assert "--label=org.opencontainers.image.revision=commit" in build
+        assert any(word.startswith("--label=org.opencontainers.image.version=") for word in build)
+
+
 def test_an_image_is_pushed_by_its_tag_and_recorded_by_its_digest(buildah: Buildah, tmp_path: Path) -> None:
     record = tmp_path / "images.json"
     environment = {"PYTHON_IMAGE": BASE, "IMAGE_TAG": "commit-7", **REPOSITORIES}
     assert main(["--push", "--record", str(record)], environment) == 0
     destinations = [words[-1] for words in buildah.asked("push")]
     assert destinations == [f"docker://{each}:commit-7" for each in REPOSITORIES.values()]
+    pushed = [words[-2] for words in buildah.asked("push")]
+    assert pushed == IDS, "and no name, which another build may have taken meanwhile"
     assert json.loads(record.read_text()) == {
         "apiImage": f"registry.example/api@{DIGEST}",
         "loaderImage": f"registry.example/loader@{DIGEST}",
