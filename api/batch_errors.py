@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import falcon
 
-from api.as_csv import CONTENT_TYPE, CSV, spelled
+from api.as_csv import CONTENT_TYPE, is_preferred, spelled
 from api.compression import packed, respond_json
 from api.errors import BadParameter
 from api.known import KnownBatches, batch_id
@@ -31,7 +31,7 @@ class BatchErrors:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         response.append_header("Vary", "Accept")
-        if request.client_prefers([falcon.MEDIA_JSON, CSV]) == CSV:
+        if is_preferred(request):
             respond_csv(self.known, self.threads, request, response, batch)
             return
         given = given_parameters(request, ("after", "limit"))
