@@ -1,4 +1,4 @@
-"""Query parameters: each is known, given once, and read by what also describes it (`openapi`)."""
+"""Query parameters: each is known, given once, and read by what also describes it."""
 
 from __future__ import annotations
 

@@ -52,13 +52,11 @@ class Store:
 
     def totals(self, *, orig_code: str, dest_code: str, date_from: date, date_to: date) -> Totals:
         """As `api.totals.read_totals` has them."""
-        question = {
-            "orig_code": orig_code,
-            "dest_code": dest_code,
-            "date_from": date_from,
-            "date_to": date_to,
-        }
-        return self.read(partial(read_totals, **question))
+        return self.read(
+            partial(
+                read_totals, orig_code=orig_code, dest_code=dest_code, date_from=date_from, date_to=date_to
+            )
+        )
 
     def version(self) -> DataVersion:
         return self.read(read_version)

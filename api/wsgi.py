@@ -1,4 +1,5 @@
-"""What gunicorn serves: the app, made from the environment. `server` starts them after the fork."""
+"""What gunicorn serves: the app, made from the environment. `server` opens `pool` and starts `newest`, after
+the fork."""
 
 import os
 from functools import partial
