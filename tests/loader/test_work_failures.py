@@ -214,30 +214,11 @@ def test_storage_that_is_away_costs_a_chunk_no_try(
     assert_answers_are_what_was_published(ports, rows)
 
 
-def test_storage_and_database_that_are_away_at_once_cost_a_chunk_no_try(
-    ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried: list[int] = []
-    real: Do = tickets.do_chunk
-
-    def both_away(connection: psycopg.Connection, bucket: Bucket, planned: PlannedChunk) -> None:
-        tried.append(planned.attempts)
-        if len(tried) <= 7:
-            ports.rows("SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
-            raise StorageUnavailable("the bucket is away")
-        real(connection, bucket, planned)
-
-    monkeypatch.setattr(tickets, "do_chunk", both_away)
-    rows = make_rows(10)
-    batch = plan(ports, storage.bucket, "k", rows)
-    with WorkerHere(storage, slots=1):
-        wait_until(ends(ports, batch.id, "published"))
-    assert tried == [1] * 8
-    assert_answers_are_what_was_published(ports, rows)
-
-
+@pytest.mark.parametrize(
+    "away", [None, StorageUnavailable("the bucket is away")], ids=["alone", "and storage is away at once"]
+)
 def test_a_connection_that_breaks_costs_a_chunk_no_try(
-    ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+    away: Exception | None, ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[int] = []
     real: Do = tickets.do_chunk
@@ -246,6 +227,8 @@ def test_a_connection_that_breaks_costs_a_chunk_no_try(
         tried.append(planned.attempts)
         if len(tried) <= 7:
             ports.rows("SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
+            if away is not None:
+                raise away
         real(connection, bucket, planned)
 
     monkeypatch.setattr(tickets, "do_chunk", broken)
