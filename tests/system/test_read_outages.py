@@ -27,6 +27,7 @@ from tests.api.service import Service
 from tests.postgres import PASSWORD, Database, clone, make_template
 from tests.proxy import Proxy
 from tests.system.changes import QUESTION, Changes, now_of
+from tests.system.crowd import crowd
 from tests.system.readers import Reader, Seen, reader_of_each_worker, reading
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -79,20 +80,6 @@ class Load:
         return max(come for _, come, status in list(self.answers) if status != 200)
 
 
-@contextmanager
-def under(load: Load) -> Generator[None]:
-    stop = threading.Event()
-    clients = [threading.Thread(target=load.run, args=(number, stop)) for number in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for client in clients:
-            client.join()
-
-
 @pytest.fixture
 def primary(tmp_path: Path) -> Iterator[PostgresServer]:
     with PostgresServer(tmp_path / "primary", free_port(), PASSWORD, settings=SETTINGS) as server:
@@ -118,7 +105,7 @@ def test_postgresql_killed_under_load_costs_503_only_and_is_met_again_within_5_s
         load = Load(str(service.client.base_url))
         wait_until(lambda: len(workers(service)) == WORKERS)
         before = workers(service)
-        with under(load):
+        with crowd(load.run, CLIENTS):
             for _ in range(KILLS):
                 time.sleep(chance.uniform(0.2, 1.0))
                 primary.kill()

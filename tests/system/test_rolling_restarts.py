@@ -11,8 +11,6 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from random import Random
@@ -21,6 +19,7 @@ from local.postgres import HOST
 from tests.api.service import Service
 from tests.postgres import Database
 from tests.system.changes import Changes
+from tests.system.crowd import crowd
 from tests.waiting import TIMEOUT_S, wait_until
 
 RESTARTS = int(os.environ.get("RATES_ROLLING_RESTARTS") or 1)
@@ -78,20 +77,6 @@ class Balancer:
         assert "Traceback" not in "\n".join(old.lines)
 
 
-@contextmanager
-def load(balancer: Balancer) -> Generator[None]:
-    stop = threading.Event()
-    clients = [threading.Thread(target=balancer.run, args=(number, stop)) for number in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for client in clients:
-            client.join()
-
-
 def test_replacing_every_task_under_load_loses_no_request(database: Database) -> None:
     Changes(database).publish()
     environment = database.environment("rates_api") | {"API_DRAIN_S": str(DRAIN_S)}
@@ -99,7 +84,7 @@ def test_replacing_every_task_under_load_loses_no_request(database: Database) ->
     running = [Service(environment).__enter__() for _ in range(TASKS)]
     balancer = Balancer([*running])
     try:
-        with load(balancer):
+        with crowd(balancer.run, CLIENTS):
             for _ in range(RESTARTS):
                 for old in balancer.tasks:
                     new = Service(environment).__enter__()
