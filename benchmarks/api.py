@@ -31,6 +31,7 @@ from benchmarks.api_figures import (
     Size,
 )
 from benchmarks.api_report import judge, print_report, write_report
+from benchmarks.cores import free_core
 from benchmarks.databases import Database, checkpoint, fresh_database, scratch_server
 from benchmarks.loader import load, loader
 from benchmarks.process import ROOT
@@ -113,6 +114,7 @@ class Bench:
     plan: Plan
     figures: Figures
     say: Callable[[str], None]
+    core: int | None = None  # for the servers
 
     def dumped(self, dump: Path) -> None:
         """The dump's prices: in the original's tables as they are, in those with an index, and in ours."""
@@ -189,7 +191,7 @@ class Bench:
         for number in range(1, self.plan.starts + 1):
             self.say(f"starting each server: {number} of {self.plan.starts}")
             for kind in self.plan.started:
-                with Server(kind, environments[kind]) as server:
+                with Server(kind, environments[kind], self.core) as server:
                     seconds = server.start(asked[0])
                     self.figures.start_s.setdefault(kind.name, []).append(seconds)
                     if number == self.plan.starts:
@@ -201,7 +203,9 @@ class Bench:
         self, kinds: Sequence[Kind], environments: Mapping[Kind, Mapping[str, str]], first: Question
     ) -> Generator[dict[Kind, Server]]:
         with ExitStack() as ends:
-            servers = {kind: ends.enter_context(Server(kind, environments[kind])) for kind in kinds}
+            servers = {
+                kind: ends.enter_context(Server(kind, environments[kind], self.core)) for kind in kinds
+            }
             for server in servers.values():
                 server.start(first)
             yield servers
@@ -233,9 +237,14 @@ def run(row_count: int, scratch: Path, *, output: Path, say: Callable[[str], Non
     """Measures, prints the table and the targets, writes `output`."""
     dump = dump_to_ask()
     plan = TRY if row_count < TRY_ROWS else Plan()
-    figures = Figures(row_count, reference=dump != SAMPLE, try_only=row_count < TRY_ROWS)
-    with scratch_server(scratch) as postgres:
-        bench = Bench(postgres, scratch, plan, figures, say)
+    with scratch_server(scratch) as postgres, free_core(postgres) as core:
+        figures = Figures(
+            row_count,
+            reference=dump != SAMPLE,
+            try_only=row_count < TRY_ROWS,
+            free_core=core is not None,
+        )
+        bench = Bench(postgres, scratch, plan, figures, say, core)
         bench.dumped(dump)
         bench.many(row_count)
         settings = databases.describe(postgres)

@@ -49,12 +49,14 @@ class Size:
 
 @dataclass
 class Figures:
-    """`asked_rows` was wanted; `reference` where the dump is the original's; by servers' names the seconds of
-    each start, and the memory of a process that answers."""
+    """`asked_rows` was wanted; `reference` where the dump is the original's; `free_core` where the servers
+    had a core that nothing else ran on; by servers' names the seconds of each start, and the memory of a
+    process that answers."""
 
     asked_rows: int
     reference: bool
     try_only: bool
+    free_core: bool
     sizes: list[Size] = field(default_factory=list)
     load_s: float = 0.0
     start_s: dict[str, list[float]] = field(default_factory=dict)

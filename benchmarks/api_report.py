@@ -32,8 +32,9 @@ JUDGED = 8  # connections
 PACKAGES = ("falcon", "flask", "granian", "gunicorn", "psycopg2-binary")
 HOW = (
     "wrk asks random lanes for 1 to 31 days, each connection its next question once the last is answered."
-    " Every server has its turn in each round; figures are the medians of the rounds, and wrk, servers and"
-    f" PostgreSQL share the machine. {PROCESSES} processes everywhere, of {THREADS} threads, of the"
+    " Every server has its turn in each round; figures are the medians of the rounds. A server has a"
+    " core to itself, as a task of one vCPU has, and wrk and PostgreSQL have the others."
+    f" {PROCESSES} processes everywhere, of {THREADS} threads, of the"
     f" original {ORIGINAL_THREADS}, on gunicorn but where it says granian. Cold keeps no answer, warm has"
     " given each before, 304 is asked with the ETag of the answer. The original's table is as it was dumped,"
     " without an index, or with one on lane and day. CPU is of the processes that answer, without"
@@ -60,6 +61,8 @@ class Line:
 def judge(figures: Figures) -> list[Verdict]:
     small, large = figures.sizes[0], figures.sizes[-1]
     why_not = "a try: one round of a second" if figures.try_only else ""
+    if not (why_not or figures.free_core):
+        why_not = "no core could be kept free for the servers"
     dump = (
         why_not
         if figures.reference

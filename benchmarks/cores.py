@@ -1,7 +1,8 @@
-"""A free core for the reader: what is said of it is said of a machine that has one.
+"""A free core for what is measured: what is said of it is said of a machine that has one.
 
-The server and all that this process starts keep to the other cores; the reader and the server's process that
-answers it get the last one to themselves. Linux only, and where this process may.
+PostgreSQL and all that this process starts keep to the other cores, and the last one is for whoever is told
+to keep to it: a reader beside a load, with the server's process that answers it, or an HTTP server, which in
+production shares its core with neither database nor clients. Linux only, and where this process may.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any, Self
 import psutil
 
 from benchmarks import BenchmarkError
+from benchmarks.cores import keep_to
 from benchmarks.memory import pss_bytes
 from benchmarks.process import inherited
 from benchmarks.questions import Question, Rate
@@ -80,10 +81,11 @@ GRANIAN_WARM = Kind("ours on granian", GRANIAN_COLD.command, OURS)
 
 
 class Server:
-    """One of a kind, which asks the database that libpq's variables name. It is killed at its end."""
+    """One of a kind, which asks the database that libpq's variables name. It keeps to `core`, where there is
+    one, and is killed at its end."""
 
-    def __init__(self, kind: Kind, database: Mapping[str, str]) -> None:
-        self.kind = kind
+    def __init__(self, kind: Kind, database: Mapping[str, str], core: int | None = None) -> None:
+        self.kind, self.core = kind, core
         self.port = free_port()
         address = f"{HOST}:{self.port}"
         command = [part.format(address=address, port=self.port) for part in kind.command]
@@ -103,6 +105,8 @@ class Server:
         last: Exception | None = None
         began = time.monotonic()
         self.process.start()
+        if self.core is not None:  # as will all that it starts
+            keep_to(psutil.Process(self.process.pid), [self.core])
         while time.monotonic() < began + START_TIMEOUT_S and self.process.running:
             try:
                 self.get(question.path)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from benchmarks import BenchmarkError, api, databases, wrk
@@ -28,7 +29,7 @@ from benchmarks.api_figures import (
 from benchmarks.api_report import judge, lines_of, print_report
 from benchmarks.original_api import create_app
 from benchmarks.questions import Question, Rate, are_equal, draw_questions, odd_questions, rates_by
-from benchmarks.servers import COLD, ORIGINAL, WARM, Server
+from benchmarks.servers import BARE, COLD, ORIGINAL, WARM, Server
 from benchmarks.wrk import Load, read_load, write_questions
 from local.stack import SAMPLE
 from tests.postgres import Database
@@ -197,7 +198,7 @@ def figures(**others: Any) -> Figures:
     """As good as the targets ask, and a little better."""
     small = size(56_689, bare=7_000, original=700, cold=5_800, warm=6_300, known=7_000)
     large = size(LARGE_ROWS, bare=7_000, cold=5_000, warm=6_300, known=7_000)
-    made = Figures(LARGE_ROWS, reference=True, try_only=False, sizes=[small, large])
+    made = Figures(LARGE_ROWS, reference=True, try_only=False, free_core=True, sizes=[small, large])
     made.start_s = {WARM.name: [0.9, 0.9, 1.5]}
     return replace(made, **others)
 
@@ -218,6 +219,10 @@ def test_a_figure_beyond_its_limit_is_missed() -> None:
 
 def test_what_was_not_asked_for_is_not_judged() -> None:
     assert met(figures(try_only=True)) == [None] * 9
+    shared = judge(figures(free_core=False))
+    assert {(verdict.met, verdict.reason) for verdict in shared} == {
+        (None, "no core could be kept free for the servers")
+    }
     of_the_sample = judge(figures(reference=False))
     assert of_the_sample[0].reason == "56,689 prices of the sample are scanned sooner"
     assert [verdict.met for verdict in of_the_sample] == [None, *[True] * 8]
@@ -263,7 +268,7 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
     """At its smallest: the sample, and a file that is loaded twice."""
     asked = tuple(each for each in CONTESTANTS if each.name in (THE_ORIGINAL, OURS_COLD, KNOWN))
     plan = Plan(rounds=1, warm_up_s=1, connections=(1,), contestants=asked, starts=1, started=(ORIGINAL,))
-    measured = Figures(4_000, reference=False, try_only=True)
+    measured = Figures(4_000, reference=False, try_only=True, free_core=True)
     bench = Bench(database.server, tmp_path, plan, measured, say=lambda _line: None)
     for name, value in {"FILE_ROWS": 2_000, "QUESTIONS": 50, "COMPARED": 20}.items():
         monkeypatch.setattr(api, name, value)
@@ -285,6 +290,16 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
     assert large.loads[KNOWN][1][0].cpu_us > 20
     assert 0 < measured.start_s[ORIGINAL.name][0] < 60
     assert 10_000_000 < measured.worker_bytes[ORIGINAL.name] < 200_000_000
+
+
+def test_a_server_and_its_processes_keep_to_the_core_that_is_theirs(database: Database) -> None:
+    core = max(psutil.Process().cpu_affinity() or [])
+    with Server(BARE, database.environment(), core) as server:
+        server.start(Question(*LANE, date(2021, 1, 1), date(2021, 1, 1)))
+        first = psutil.Process(server.process.pid)
+        kept = [process.cpu_affinity() for process in (first, *first.children())]
+    assert len(kept) > 1
+    assert kept == [[core]] * len(kept)
 
 
 class Wrong(Server):
