@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 
 import falcon
 import msgspec
@@ -72,6 +73,7 @@ def refuse_unknown(question: Question, totals: Totals) -> None:
         )
 
 
+@lru_cache(maxsize=1024)  # everybody asks for the same few days
 def read_day(name: str, text: str) -> date:
     match = DAY.fullmatch(text)
     try:

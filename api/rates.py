@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 
 import falcon
 import msgspec
@@ -20,16 +20,14 @@ from api.store import Store
 from api.totals import PRICES_MIN, DataVersion, Totals
 from api.widening import Used, read_widened
 
-NO_PRICES = (0, 0)
 
-
-class Rate(msgspec.Struct, kw_only=True):
+class Rate(msgspec.Struct, gc=False):
     """One day: `price` is the mean in USD, null below PRICES_MIN prices; `count` is null for no prices. What
     `fields` leaves out is not there."""
 
-    count: int | UnsetType | None = UNSET
+    count: int | UnsetType | None
     day: date
-    price: float | UnsetType | None = UNSET
+    price: float | UnsetType | None
 
 
 class Places(msgspec.Struct):
@@ -97,17 +95,21 @@ class Rates:
 
 def rates_of(question: Question, totals: Totals) -> list[Rate]:
     """Totals as answers, newest day first, with the days between that have no prices."""
-    first, last = question.date_from.toordinal(), question.date_to.toordinal()
-    find, day_of = totals.by_day.get, date.fromordinal
-    rates = []
-    for ordinal in range(last, first - 1, -1):
-        price_sum, price_count = find(ordinal, NO_PRICES)
-        price = price_sum / price_count if price_count >= PRICES_MIN else None
-        rates.append(Rate(count=price_count or None, day=day_of(ordinal), price=price))
+    rates = [
+        Rate(count or None, day, price_sum / count if count >= PRICES_MIN else None)
+        for day, price_sum, count in zip(
+            days_back(question.date_from, question.date_to), totals.sums, totals.counts, strict=True
+        )
+    ]
     for name in ALL_FIELDS - question.fields:
         for rate in rates:
             setattr(rate, name, UNSET)
     return rates
+
+
+@lru_cache(maxsize=256)  # at most 7 KB each where a year may be asked for; most ask for the last weeks
+def days_back(date_from: date, date_to: date) -> tuple[date, ...]:
+    return tuple(map(date.fromordinal, range(date_to.toordinal(), date_from.toordinal() - 1, -1)))
 
 
 def tell_used(answer: RatesAnswer, question: Question, used: Used) -> None:

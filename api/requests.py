@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from random import getrandbits
 
 import falcon
 
@@ -22,7 +22,7 @@ class RequestIds:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = req.get_header(HEADER) or ""
         sound = 0 < len(given) <= CHARS_MAX and given.isascii() and given.isprintable()
-        req.context.id = given if sound else os.urandom(16).hex()
+        req.context.id = given if sound else f"{getrandbits(128):032x}"
         bind(request_id=req.context.id)
         resp.set_header(HEADER, req.context.id)
         if len(req.query_string) > QUERY_CHARS_MAX:

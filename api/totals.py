@@ -22,9 +22,9 @@ from database.queries import query
 # PostgreSQL's numbers for types: of a statement's parameters (text, text, date, date, boolean), and of an
 # array's elements.
 STATEMENTS = {
-    "data_version": (),
-    "lane_totals": (25, 25, 1082, 1082),
-    "region_totals": (25, 25, 1082, 1082, 16),
+    b"data_version": (),
+    b"lane_totals": (25, 25, 1082, 1082),
+    b"region_totals": (25, 25, 1082, 1082, 16),
 }
 ELEMENTS = {21: "h", 23: "i", 20: "q"}
 BINARY = pq.Format.BINARY
@@ -44,22 +44,27 @@ class DataVersion(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """`by_day` has sum in USD and count of each day with prices, by the day's ordinal; days around the range
-    may be among them. `orig_found` and `dest_found` say whether there is such a place."""
+    """`sums` in USD and `counts` of the prices of each day of the range, the newest first. `orig_found` and
+    `dest_found` say whether there is such a place."""
 
     version: DataVersion
     orig_found: bool
     dest_found: bool
-    by_day: dict[int, tuple[int, int]]
+    sums: list[int]
+    counts: list[int]
 
-    def days(self, date_from: date, date_to: date) -> list[tuple[date, int, int]]:
-        """Day, sum and count of the days of this range that have prices, newest first."""
-        found = [(date.fromordinal(day), *total) for day, total in self.by_day.items() if total[1] > 0]
-        return sorted((row for row in found if date_from <= row[0] <= date_to), reverse=True)
+    def days(self, date_to: date) -> list[tuple[date, int, int]]:
+        """Day, sum and count of those that have prices; `date_to` is the range's last day."""
+        last = date_to.toordinal()
+        return [
+            (date.fromordinal(last - back), price_sum, count)
+            for back, (price_sum, count) in enumerate(zip(self.sums, self.counts, strict=True))
+            if count > 0
+        ]
 
 
 def read_version(connection: psycopg.Connection) -> DataVersion:
-    return version_of(execute(connection, "data_version", []))
+    return version_of(execute(connection, b"data_version", []))
 
 
 def read_totals(
@@ -68,9 +73,11 @@ def read_totals(
     """Between two ports or regions, of the days from `date_from` to `date_to`. Raises `psycopg.Error`."""
     codes = [orig_code.encode(), dest_code.encode()]
     days = [date_from.isoformat().encode(), date_to.isoformat().encode()]
-    totals = totals_of(execute(connection, "lane_totals", [*codes, days[0][:8] + b"01", days[1]]))
+    first, last = date_from.toordinal(), date_to.toordinal()
+    months = [days[0][:8] + b"01", days[1]]
+    totals = totals_of(execute(connection, b"lane_totals", codes + months), first, last)
     if not (totals.orig_found and totals.dest_found):
-        totals = totals_of(execute(connection, "region_totals", [*codes, *days, b"f"]))
+        totals = totals_of(execute(connection, b"region_totals", [*codes, *days, b"f"]), first, last)
     return totals
 
 
@@ -80,20 +87,21 @@ def read_region_totals(
     """Between two regions, also where a port is called as one of them is. Raises `psycopg.Error`."""
     codes = [orig_code.encode(), dest_code.encode()]
     days = [date_from.isoformat().encode(), date_to.isoformat().encode()]
-    return totals_of(execute(connection, "region_totals", [*codes, *days, b"t"]))
+    result = execute(connection, b"region_totals", [*codes, *days, b"t"])
+    return totals_of(result, date_from.toordinal(), date_to.toordinal())
 
 
-def execute(connection: psycopg.Connection, statement: str, parameters: list[bytes]) -> pq.abc.PGresult:
+def execute(connection: psycopg.Connection, statement: bytes, parameters: list[bytes]) -> pq.abc.PGresult:
     """Its rows, in binary. Raises `psycopg.Error`, OperationalError where the connection is broken."""
     server = connection.pgconn
     if connection not in prepared:
         for name, types in STATEMENTS.items():
-            result = server.prepare(name.encode(), query("api", name), types)
+            result = server.prepare(name, query("api", name.decode()), types)
             # It may be there, where the others were waited for in vain.
             if result.error_field(pq.DiagnosticField.SQLSTATE) != DUPLICATE:
                 raise_failed(server, result, pq.ExecStatus.COMMAND_OK)
         prepared.add(connection)
-    result = server.exec_prepared(statement.encode(), parameters, None, BINARY)
+    result = server.exec_prepared(statement, parameters, None, BINARY)
     raise_failed(server, result, pq.ExecStatus.TUPLES_OK)
     return result
 
@@ -111,21 +119,23 @@ def version_of(result: pq.abc.PGresult) -> DataVersion:
     return DataVersion(int.from_bytes(number or b""), int.from_bytes(changed_at or b"", signed=True))
 
 
-def totals_of(result: pq.abc.PGresult) -> Totals:
-    by_day: dict[int, tuple[int, int]] = {}
+def totals_of(result: pq.abc.PGresult, first: int, last: int) -> Totals:
+    """Of the days with these ordinals and between; others may stand in the result."""
+    length = max(0, last - first + 1)
+    sums, counts = [0] * length, [0] * length
+    value = result.get_value
     for row in range(result.ntuples):
-        first_day = result.get_value(row, 4)
-        days, sums, counts = (integers(result.get_value(row, column)) for column in (5, 6, 7))
-        if first_day is None:
+        month = value(row, 4)
+        if month is None:
             continue
-        before = MONTH_0 + int.from_bytes(first_day, signed=True) - 1
-        found = dict(zip([before + day for day in days], zip(sums, counts, strict=True), strict=True))
-        for day in by_day.keys() & found.keys():
-            found[day] = (found[day][0] + by_day[day][0], found[day][1] + by_day[day][1])
-        by_day.update(found)
-    return Totals(
-        version_of(result), result.get_value(0, 2) == b"\1", result.get_value(0, 3) == b"\1", by_day
-    )
+        back_to = last - (MONTH_0 + int.from_bytes(month, signed=True) - 1)
+        days, day_sums, day_counts = (integers(value(row, column)) for column in (5, 6, 7))
+        for day, day_sum, day_count in zip(days, day_sums, day_counts, strict=True):
+            back = back_to - day
+            if 0 <= back < length:
+                sums[back] += day_sum
+                counts[back] += day_count
+    return Totals(version_of(result), value(0, 2) == b"\1", value(0, 3) == b"\1", sums, counts)
 
 
 def integers(array: bytes | None) -> Sequence[int]:

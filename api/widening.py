@@ -34,7 +34,7 @@ def read_widened(connection: psycopg.Connection, question: Question) -> tuple[To
     `psycopg.Error`."""
     asked = Used(question.orig_code, question.dest_code, 0, 0)
     totals = read_totals(connection, **lane_of(question, asked))
-    if has_price(question, totals) or question.date_from > question.date_to:
+    if has_price(totals) or question.date_from > question.date_to:
         return totals, asked
     with one_snapshot(connection):
         return climb(connection, question, asked)
@@ -44,7 +44,7 @@ def climb(connection: psycopg.Connection, question: Question, asked: Used) -> tu
     """Begins with what was asked for again: by now it may have a price."""
     used, totals = asked, read_totals(connection, **lane_of(question, asked))
     for step in steps_up(connection, question):
-        if has_price(question, totals):
+        if has_price(totals):
             break
         # Both are regions, though a port may be called as one of them is: each port is in one, and a code
         # that is no place stays without ports.
@@ -76,11 +76,8 @@ def lane_of(question: Question, used: Used) -> dict[str, Any]:
     }
 
 
-def has_price(question: Question, totals: Totals) -> bool:
-    first, last = question.date_from.toordinal(), question.date_to.toordinal()
-    return any(
-        count >= PRICES_MIN and first <= ordinal <= last for ordinal, (_, count) in totals.by_day.items()
-    )
+def has_price(totals: Totals) -> bool:
+    return max(totals.counts, default=0) >= PRICES_MIN
 
 
 @contextmanager

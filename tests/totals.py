@@ -17,4 +17,4 @@ def day_totals(
     totals = read_totals(
         connection, orig_code=orig_code, dest_code=dest_code, date_from=date_from, date_to=date_to
     )
-    return totals.days(date_from, date_to)
+    return totals.days(date_to)

@@ -228,7 +228,7 @@ def question(orig: str, dest: str, days: list[date]) -> Question:
 
 
 def counts(totals: Totals, days: list[date]) -> dict[date, int]:
-    return {day: count for day, _, count in totals.days(days[0], days[-1])}
+    return {day: count for day, _, count in totals.days(days[-1])}
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -114,4 +114,4 @@ def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[da
     monkeypatch.setenv("PGUSER", "rates_api")
     with make_pool("rates-test", size_max=1) as pool:
         span = {"date_from": date(2020, 12, 31), "date_to": date(2021, 1, 2)}
-        return Store(pool).totals(orig_code="china", dest_code="europe", **span).days(*span.values())
+        return Store(pool).totals(orig_code="china", dest_code="europe", **span).days(span["date_to"])
