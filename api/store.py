@@ -34,6 +34,9 @@ CONNECT_AGAIN_S = 0.25
 CONNECTION_SETTINGS = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    # Nor compiled: up to PostgreSQL 17 what goes against the two counts as dear enough for that, each time
+    # anew, for half a second (`test_no_question_is_compiled_before_it_is_answered`).
+    "jit": "off",
     # What takes longer is given up: it would take its thread from those that ask for little.
     "statement_timeout": "5s",
 }

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from api.pages import read_page
-from api.store import Store
+from api.store import CONNECTION_SETTINGS, Store
 from database.connect import make_pool
+from database.queries import query
 from loader.compact import fold_all
 from loader.load import Options, load
 from loader.publish import Places, Port, Region
@@ -23,6 +25,7 @@ from local.postgres import PostgresServer, free_port, installed_bin_dirs
 from tests.postgres import PASSWORD, ROLES, Database
 
 pytestmark = pytest.mark.needs("postgresql-15")
+EXPLAIN = b"EXPLAIN (ANALYZE, FORMAT JSON) "
 PLACES = Places(
     [Region("world", "World", None), Region("china", "China", "world"), Region("europe", "Europe", "world")],
     [
@@ -107,6 +110,20 @@ def test_places_and_lanes_are_found(old_databases: list[Database], monkeypatch: 
     assert ports == [(True, "CNSGH", "Shànghǎi", "china", ["china", "world"])]
     assert regions == [(True, "china", "China", "world", 1)]
     assert found == [(True, True, None, None, "CNSGH", "DEHAM", "2021-01", "2021-01", 1, 3)]
+
+
+@pytest.mark.parametrize("statement", ["lane_totals", "region_totals"])
+def test_no_question_is_compiled_before_it_is_answered(old_databases: list[Database], statement: str) -> None:
+    """Up to 17, PostgreSQL calls a plan that reads a whole table against `enable_seqscan` so dear that it
+    would compile it, for each question anew: half a second."""
+    question = ["CNSGH", "DEHAM", date(2021, 1, 1), date(2021, 1, 31)]
+    with old_databases[0].connect("rates_api") as connection, psycopg.RawCursor(connection) as cursor:
+        for setting in CONNECTION_SETTINGS.items():
+            connection.execute("SELECT set_config(%s, %s, false)", setting)
+        more = [False] if statement == "region_totals" else []
+        (row,) = cursor.execute(EXPLAIN + query("api", statement), question + more).fetchall()
+    assert row[0][0]["Plan"]["Total Cost"] > 100_000  # or it would not have been compiled anyway
+    assert "JIT" not in row[0][0]
 
 
 def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[date, int, int]]:
