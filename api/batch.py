@@ -15,7 +15,7 @@ from api.bearers import Bearers
 from api.errors import Refusal
 from api.known import KnownBatch, KnownBatches, batch_id, of_manifest
 from api.ledger import ENDED
-from api.parameters import given_parameters
+from api.parameters import read_parameters
 from api.threads import Threads
 from database.batch_states import NOTHING_IN
 from database.errors import DatabaseUnavailable, SchemaMissing
@@ -41,7 +41,7 @@ class Batch:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """At once, or with `Prefer: wait=SECONDS` as soon as it has ended."""
-        given_parameters(request, ())
+        read_parameters(request, ())
         found = self.known.find(batch)
         wait_s = preferred_wait_s(request)
         if wait_s and found.state not in ENDED:
@@ -59,7 +59,7 @@ class Batch:
     def on_delete(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """200 once it is out of the answers, 202 where that takes longer or the database is away."""
         bearer = self.bearers.admit(request, WRITE)
-        given_parameters(request, ())
+        read_parameters(request, ())
         try:
             found = self.known.find(batch)
         except (DatabaseUnavailable, SchemaMissing):

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import falcon
+import msgspec
 
 from api.as_csv import CONTENT_TYPE, is_preferred, spelled
 from api.compression import packed, respond_json
 from api.errors import BadParameter
-from api.known import KnownBatches, batch_id
+from api.known import KnownBatches, RowFault, batch_id
 from api.ledger import FIRST, BatchStatus, Fault, Place
-from api.parameters import given_parameters, read_number
+from api.parameters import Parameter, number_parameter, read_parameters
 from api.threads import Threads
 
 LISTED, LISTED_MAX = 100, 1_000
@@ -24,42 +25,50 @@ CSV_ROWS = 1_000
 PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
+class BatchFaults(msgspec.Struct, frozen=True):
+    """In the order of the file; `next` is the address of those that follow, null where there are none."""
+
+    errors: list[RowFault]
+    next: str | None
+
+
 @dataclass(frozen=True)
 class BatchErrors:
     known: KnownBatches
     threads: Threads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
+        """A page of JSON, or all of them as CSV to whoever prefers that."""
         response.append_header("Vary", "Accept")
         if is_preferred(request):
             respond_csv(self.known, self.threads, request, response, batch)
             return
-        given = given_parameters(request, ("after", "limit"))
-        limit = read_number("limit", given.get("limit"), LISTED, LISTED_MAX)
-        after = read_place(given["after"]) if "after" in given else FIRST
+        given = read_parameters(request, PARAMETERS)
+        limit = given["limit"]
         status = self.known.status(batch_id(batch))
         found: list[tuple[Place, Fault]] = []
         if isinstance(status, BatchStatus):
-            found = self.known.ledger.next_faults(status.batch_no, after, limit + 1)
+            found = self.known.ledger.next_faults(status.batch_no, given["after"], limit + 1)
         following = None
         if len(found) > limit:
             place = found[limit - 1][0]
             query = urlencode({"limit": limit, "after": f"{place.chunk_no}-{place.error_no}"})
             following = f"/batches/{batch_id(batch)}/errors?{query}"
-        errors = [fault._asdict() for _, fault in found[:limit]]
-        respond_json(request, response, {"errors": errors, "next": following})
+        errors = [RowFault(*fault) for _, fault in found[:limit]]
+        respond_json(request, response, BatchFaults(errors, following))
 
     on_head = on_get
 
 
 @dataclass(frozen=True)
 class BatchErrorsFile:
-    """`GET /batches/ID/errors.csv`, for who cannot say what they accept."""
+    """`GET /batches/ID/errors.csv`."""
 
     known: KnownBatches
     threads: Threads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
+        """All of them, for who cannot say what they accept."""
         respond_csv(self.known, self.threads, request, response, batch)
 
     on_head = on_get
@@ -69,7 +78,7 @@ def respond_csv(
     known: KnownBatches, threads: Threads, request: falcon.Request, response: falcon.Response, batch: str
 ) -> None:
     """Raises Busy where too many are served for long already."""
-    given_parameters(request, ())
+    read_parameters(request, ())
     status = known.status(batch_id(batch))
     response.content_type = CONTENT_TYPE
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
@@ -107,9 +116,22 @@ def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:
             return
 
 
-def read_place(text: str) -> Place:
+def read_place(name: str, text: str) -> Place:
     match = PLACE.fullmatch(text)
     if match is None:
-        reason = f"after is {text[:100]!r}; it is taken from the address that `next` gives."
+        reason = f"{name} is {text[:100]!r}; it is taken from the address that `next` gives."
         raise BadParameter(reason, code="invalid_after")
     return Place(int(match[1]), int(match[2]))
+
+
+PARAMETERS = (
+    Parameter(
+        "after",
+        "Where the page before ended, taken from the address in `next`.",
+        {"type": "string", "pattern": f"^{PLACE.pattern}$"},
+        read_place,
+        default=FIRST,
+        codes=("invalid_after",),
+    ),
+    number_parameter("limit", "How many at most.", LISTED_MAX, LISTED),
+)

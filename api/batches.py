@@ -18,14 +18,21 @@ from api.errors import BadParameter
 from api.intake import Body, take_in
 from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_status
 from api.ledger import STATES
-from api.orders import CONTENT, read_order, read_parameters
-from api.parameters import given_parameters, read_number
+from api.orders import CONTENT, PARAMETERS, read_order
+from api.parameters import Parameter, number_parameter, read_parameters
 from api.threads import Threads
 from storage.layout import batch_id_of
 from telemetry.metrics import emit
 
 LISTED, LISTED_MAX = 20, 100
 NUMBER_MAX = 2**31 - 1
+
+
+class BatchList(msgspec.Struct, frozen=True):
+    """The newest first; `next` is the address of those before them, null where there are none."""
+
+    batches: list[KnownBatch]
+    next: str | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Batches:
         """202 once the batch is accepted, whatever becomes of it, and whether or not it was before."""
         began = time.monotonic()
         bearer = self.bearers.admit(request, WRITE)
-        order = read_order(request, read_parameters(request))
+        order = read_order(request, read_parameters(request, PARAMETERS))
         body = Body(request, self.upload_bytes_max)
 
         def batch_of(sha256: str | None) -> UUID:
@@ -68,22 +75,17 @@ class Batches:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Those that the ledger knows; one that is only accepted is asked for by its id."""
-        given = given_parameters(request, ("state", "limit", "before"))
-        limit = read_number("limit", given.get("limit"), LISTED, LISTED_MAX)
-        state, before = given.get("state"), given.get("before")
-        if state is not None and state not in STATES:
-            reason = f"state is {state[:100]!r}; expected one of {', '.join(STATES)}."
-            raise BadParameter(reason, code="invalid_state")
-        number = None if before is None else read_number("before", before, 0, NUMBER_MAX)
-        statuses = self.known.ledger.newest(state=state, before=number, limit=limit + 1)
+        given = read_parameters(request, LIST_PARAMETERS)
+        state, limit = given["state"], given["limit"]
+        statuses = self.known.ledger.newest(state=state, before=given["before"], limit=limit + 1)
         shown = statuses[:limit]
         faults = self.known.ledger.first_faults(shown, FAULTS_LISTED)
-        query = {key: given[key] for key in ("state", "limit") if key in given}
         following = None
         if len(statuses) > limit:
-            following = f"/batches?{urlencode({**query, 'before': shown[-1].batch_no})}"
+            query = ({"state": state} if state else {}) | {"limit": limit, "before": shown[-1].batch_no}
+            following = f"/batches?{urlencode(query)}"
         listed = [of_status(status, faults[status.batch_no]) for status in shown]
-        respond_json(request, response, {"batches": listed, "next": following})
+        respond_json(request, response, BatchList(listed, following))
 
     on_head = on_get
 
@@ -94,3 +96,23 @@ def respond(response: falcon.Response, batch: KnownBatch, status: str = falcon.H
     response.cache_control = ["no-store"]
     if status in (falcon.HTTP_201, falcon.HTTP_202):
         response.location = f"/batches/{batch.batch}"
+
+
+def read_state(name: str, text: str) -> str:
+    if text not in STATES:
+        reason = f"{name} is {text[:100]!r}; expected one of {', '.join(STATES)}."
+        raise BadParameter(reason, code="invalid_state")
+    return text
+
+
+LIST_PARAMETERS = (
+    Parameter(
+        "state",
+        "Only those that are in this state.",
+        {"type": "string", "enum": list(STATES)},
+        read_state,
+        codes=("invalid_state",),
+    ),
+    number_parameter("limit", "How many at most.", LISTED_MAX, LISTED),
+    number_parameter("before", "Only those before this one, taken from the address in `next`.", NUMBER_MAX),
+)

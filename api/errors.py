@@ -35,6 +35,14 @@ TOO_SLOW_RETRY_AFTER_S = 10
 log = get_logger("rates.api")
 
 
+class Error(msgspec.Struct, frozen=True):
+    """`code` is stable, for programs; the texts are for people and may change."""
+
+    title: str
+    description: str
+    code: str
+
+
 class BadParameter(falcon.HTTPBadRequest):
     """400: a query parameter is missing or wrong; names it, what was found and what is allowed."""
 
@@ -78,8 +86,8 @@ def serialize(_request: falcon.Request, response: falcon.Response, error: falcon
     # Falcon's own errors are titled by their status, "404 Not Found", and told apart by it.
     title = (error.title or falcon.code_to_http_status(error.status_code)).lstrip("0123456789 ")
     code = getattr(error, "error_code", title.lower().replace(" ", "_"))
-    body = {"title": title, "description": error.description or DESCRIPTIONS.get(code, title), "code": code}
-    response.data = msgspec.json.encode(body)
+    description = error.description or DESCRIPTIONS.get(code, title)
+    response.data = msgspec.json.encode(Error(title, description, code))
     response.content_type = falcon.MEDIA_JSON
     response.delete_header("Content-Encoding")  # of what was going to be sent instead
 

@@ -9,14 +9,20 @@ import msgspec
 
 from api.store import Store
 
-LIVE = {"status": "live"}
+
+class Health(msgspec.Struct, frozen=True):
+    """`live`, or `ready`."""
+
+    status: str
+
+
+LIVE = Health("live")
 
 
 @dataclass(frozen=True)
 class Live:
-    """200 while the process serves at all; never asks the database, whose faults no restart of ours mends."""
-
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """200 while the process serves at all; never asks the database, whose faults no restart mends."""
         respond(response, LIVE)
 
     on_head = on_get
@@ -24,22 +30,21 @@ class Live:
 
 @dataclass(frozen=True)
 class Ready:
-    """200 when a request would be answered, 503 when not.
-
-    `ask_database` is off where a database pauses while nobody asks, so that a health check keeps none awake.
-    """
+    """`ask_database` is off where a database pauses while nobody asks, so that a health check keeps none
+    awake."""
 
     store: Store
     ask_database: bool
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """200 when a request would be answered, 503 when not."""
         if self.ask_database:
             self.store.version()
-        respond(response, {"status": "ready"})
+        respond(response, Health("ready"))
 
     on_head = on_get
 
 
-def respond(response: falcon.Response, body: dict[str, str]) -> None:
+def respond(response: falcon.Response, body: Health) -> None:
     response.data = msgspec.json.encode(body)
     response.cache_control = ["no-store"]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 
 from api.errors import Refusal
-from api.ledger import BatchStatus, Fault, Ledger
+from api.ledger import STATES, BatchStatus, Fault, Ledger
 from storage.bucket import Bucket
 from storage.errors import ObjectMissing
 from storage.manifest import Manifest, read_manifest
 
 # Of one batch, and of each in a list.
 FAULTS_SHOWN, FAULTS_LISTED = 100, 3
+
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -27,26 +30,36 @@ class Progress(msgspec.Struct, frozen=True):
     rows_per_second: int | None = None
     chunks: int = 0
     chunks_planned: int | None = None
-    expected_end: datetime | None = None
+    expected_end: Time | None = None
+
+
+class RowFault(msgspec.Struct, frozen=True):
+    """One thing wrong with one row; `column` and `value` are null where it is the whole row."""
+
+    file: str
+    line: int
+    column: str | None
+    value: str | None
+    reason: str
 
 
 class KnownBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What `loader load --json` says of a batch, and what else is known; `errors` are the first ones."""
 
     batch: UUID
-    state: str
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["uploading", "accepted", *STATES]})]
     rows: int = 0
     seconds: float = 0.0
-    errors: list[dict[str, Any]] = []
+    errors: list[RowFault] = []
     error_count: int = 0
     key: str
     source: str
     created_by: str
-    created_at: datetime
-    ended_at: datetime | None = None
+    created_at: Time
+    ended_at: Time | None = None
     dry_run: bool
-    deadline: datetime | None
-    late_since: datetime | None = None
+    deadline: Time | None
+    late_since: Time | None = None
     failure: str | None = None
     content_hash: str | None
     request_id: str | None
@@ -151,7 +164,7 @@ def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
         state=status.state,
         rows=status.row_count,
         seconds=round(status.seconds, 3),
-        errors=[fault._asdict() for fault in faults],
+        errors=[RowFault(*fault) for fault in faults],
         error_count=status.error_count,
         key=status.key,
         source=status.source,

@@ -13,7 +13,7 @@ from api.answers import Answers, Made
 from api.errors import BadParameter
 from api.pages import LIMIT, next_address, read_page, unknown_code
 from api.parameters import Parameter, read_parameters
-from api.question import CODE_CHARS_MAX, code_parameter, read_code
+from api.question import code_parameter, read_code
 from api.store import Store
 
 # How far one request looks for lanes where few lead from the one place to the other: some tenths of a second.
@@ -107,12 +107,7 @@ def read_position(name: str, text: str) -> Position:
 
 PARAMETERS = (
     code_parameter("orig_code", "Where from: a port's code or a region's slug."),
-    Parameter(
-        "dest_code",
-        "Where to, if not anywhere: a port's code or a region's slug.",
-        {"type": "string", "minLength": 1, "maxLength": CODE_CHARS_MAX, "examples": ["DEHAM"]},
-        read_code,
-    ),
+    code_parameter("dest_code", "Where to, if not anywhere: a port or a region.", required=False),
     LIMIT,
     Parameter(
         "after",
@@ -120,5 +115,6 @@ PARAMETERS = (
         {"type": "string", "pattern": "^[^/]*/[^/]*$", "examples": ["CNSGH/DEHAM"]},
         read_position,
         default=Position(None, None),
+        codes=("invalid_after", "invalid_code"),
     ),
 )

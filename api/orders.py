@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import falcon
 
-from access.callback_urls import fault_of
+from access.callback_urls import LENGTH_MAX, fault_of
 from access.tokens import Token
 from api.errors import BadParameter, Refusal
 from api.intake import Content
-from api.parameters import NOT_UTF8, given_parameters, read_boolean
+from api.parameters import NOT_UTF8, Parameter, boolean_parameter, printable
 from storage.layout import batch_id_of, upload_key
 from storage.manifest import Manifest
 
-PARAMETERS = ("dry_run", "deadline", "callback_url", "file")
 KEY_HEADER = "Idempotency-Key"
 KEY_CHARS_MAX = NAME_CHARS_MAX = 200
 # Keys that are made here, or by the loader, for who gives none.
@@ -62,21 +63,17 @@ class Order:
         )
 
 
-def read_order(request: falcon.Request, given: dict[str, str]) -> Order:
-    """Raises BadParameter and Refusal for the first thing that is wrong."""
-    key, dry_run = read_key(request), read_boolean("dry_run", given.get("dry_run", "false"))
+def read_order(request: falcon.Request, given: Mapping[str, Any]) -> Order:
+    """`given` are the values of PARAMETERS. Raises Refusal where the key is wrong."""
+    key, dry_run = read_key(request), given["dry_run"]
     return Order(
         # Checked and loaded are two things that may be done with one key, and with the same content often.
         key=f"{DRY_RUN}{key or uuid4()}" if dry_run else key,
-        source=read_name(given.get("file", SOURCE)),
+        source=given["file"],
         dry_run=dry_run,
-        deadline=read_deadline(given["deadline"]) if "deadline" in given else None,
-        callback_url=read_callback_url(given["callback_url"]) if "callback_url" in given else None,
+        deadline=given["deadline"],
+        callback_url=given["callback_url"],
     )
-
-
-def read_parameters(request: falcon.Request, *more: str) -> dict[str, str]:
-    return given_parameters(request, (*PARAMETERS, *more))
 
 
 def read_key(request: falcon.Request) -> str | None:
@@ -96,14 +93,14 @@ def read_key(request: falcon.Request) -> str | None:
     return key
 
 
-def read_name(text: str) -> str:
+def read_name(name: str, text: str) -> str:
     if not text or len(text) > NAME_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
-        reason = f"file is {text[:NAME_CHARS_MAX]!r}; expected 1 to {NAME_CHARS_MAX} printable characters."
+        reason = f"{name} is {text[:NAME_CHARS_MAX]!r}; expected 1 to {NAME_CHARS_MAX} printable characters."
         raise BadParameter(reason, code="invalid_file")
     return text
 
 
-def read_deadline(text: str) -> datetime:
+def read_deadline(name: str, text: str) -> datetime:
     match = TIME.fullmatch(text)
     try:
         if match:
@@ -111,15 +108,47 @@ def read_deadline(text: str) -> datetime:
             deadline = datetime.fromisoformat(f"{match[1]}T{match[2]}{offset}").astimezone(UTC)
             if deadline > datetime.now(UTC):
                 return deadline
-            raise BadParameter(f"deadline is {text!r}, which has passed.", code="invalid_deadline")
+            raise BadParameter(f"{name} is {text!r}, which has passed.", code="invalid_deadline")
     except (ValueError, OverflowError):  # the 30th of February, or beyond the year 9999
         pass
-    reason = f"deadline is {text[:100]!r}; expected a time with its zone, as 2021-03-01T12:00:00Z."
+    reason = f"{name} is {text[:100]!r}; expected a time with its zone, as 2021-03-01T12:00:00Z."
     raise BadParameter(reason, code="invalid_deadline")
 
 
-def read_callback_url(text: str) -> str:
+def read_callback_url(name: str, text: str) -> str:
     fault = fault_of(text)
     if fault is not None:
-        raise BadParameter(f"callback_url cannot be called: {fault}.", code="invalid_callback_url")
+        raise BadParameter(f"{name} cannot be called: {fault}.", code="invalid_callback_url")
     return text
+
+
+PARAMETERS = (
+    boolean_parameter("dry_run", "Whether to check all of it and change nothing.", default=False),
+    Parameter(
+        "deadline",
+        "When it is to be published at the latest; what will miss it is told early.",
+        {"type": "string", "format": "date-time", "examples": ["2030-03-01T12:00:00Z"]},
+        read_deadline,
+        codes=("invalid_deadline",),
+    ),
+    Parameter(
+        "callback_url",
+        "Who is told of the end, by a POST that is signed as Standard Webhooks has it.",
+        {
+            "type": "string",
+            "format": "uri",
+            "maxLength": LENGTH_MAX,
+            "examples": ["https://example.com/ended"],
+        },
+        read_callback_url,
+        codes=("invalid_callback_url",),
+    ),
+    Parameter(
+        "file",
+        "What the sender calls the file; faults are told by it.",
+        printable(NAME_CHARS_MAX) | {"default": SOURCE, "examples": ["march.csv"]},
+        read_name,
+        default=SOURCE,
+        codes=("invalid_file",),
+    ),
+)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import falcon
 
 from api.errors import BadParameter
-from api.parameters import NOT_UTF8, Parameter, read_number
+from api.parameters import NOT_UTF8, Parameter, number_parameter
 from api.store import Store
 from api.totals import DataVersion
 from database.queries import query
@@ -38,10 +38,6 @@ def next_address(request: falcon.Request, after: str) -> str:
     return f"{request.path}?{urlencode({**asked, 'after': after}, safe='/')}"
 
 
-def read_limit(name: str, text: str) -> int:
-    return read_number(name, text, LISTED, LISTED_MAX)
-
-
 def read_words(name: str, text: str) -> list[str]:
     """The words of a search; none finds all."""
     printable = all(char.isprintable() or char.isspace() for char in text)
@@ -58,17 +54,12 @@ def unknown_code(name: str, code: str, expected: str) -> BadParameter:
     return BadParameter(f"{name} is {code!r}; there is no {expected}.", code="unknown_code")
 
 
-LIMIT = Parameter(
-    "limit",
-    "How many at most.",
-    {"type": "integer", "minimum": 1, "maximum": LISTED_MAX, "default": LISTED},
-    read_limit,
-    default=LISTED,
-)
+LIMIT = number_parameter("limit", "How many at most.", LISTED_MAX, LISTED)
 SEARCH = Parameter(
     "name",
     "Words, each of which is in the name or begins the code; case, accents and punctuation do not count.",
     {"type": "string", "maxLength": NAME_CHARS_MAX, "examples": ["sao tome"]},
     read_words,
     default=(),
+    codes=("invalid_name",),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import falcon
@@ -18,12 +19,18 @@ SHOWN_CHARS = 100
 BOOLEANS = {"true": True, "false": False}
 # What Falcon would take for text: a % without its two digits.
 MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})[^&]{0,2}")
+# What JSON Schema can say of `str.isprintable`: no control characters, and no spaces but the plain one.
+PRINTABLE = (
+    r"[^\x00-\x1f\x7f-\xa0\xad\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
+    r"\ue000-\uf8ff\ufeff\ufff0-\uffff]"
+)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """`read` makes a value of the parameter's name and text, or raises BadParameter; `schema` says in JSON
-    Schema what it takes; `default` is the value where it is not given and is not `required`."""
+    """`read` makes a value of the parameter's name and text, or raises BadParameter with one of `codes`;
+    `schema` says in JSON Schema what it takes; `default` is the value where it is not given and is not
+    `required`."""
 
     name: str
     description: str
@@ -31,6 +38,7 @@ class Parameter:
     read: Callable[[str, str], Any]
     required: bool = False
     default: Any = None
+    codes: tuple[str, ...] = ()
 
 
 def read_parameters(request: falcon.Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
@@ -82,8 +90,17 @@ def shown(text: str) -> str:
     return f"{text[:SHOWN_CHARS]!r} and {len(text) - SHOWN_CHARS:,} more characters"
 
 
+def printable(chars_max: int, chars_min: int = 1) -> dict[str, Any]:
+    """The schema of a text of so many characters."""
+    pattern = f"^{PRINTABLE}{{{chars_min},}}$"
+    return {"type": "string", "minLength": chars_min, "maxLength": chars_max, "pattern": pattern}
+
+
 def boolean_parameter(name: str, description: str, *, default: bool | None = None) -> Parameter:
-    return Parameter(name, description, {"type": "boolean"}, read_boolean, default=default)
+    schema: dict[str, Any] = {"type": "boolean"}
+    if default is not None:
+        schema["default"] = default
+    return Parameter(name, description, schema, read_boolean, default=default, codes=(f"invalid_{name}",))
 
 
 def read_boolean(name: str, text: str) -> bool:
@@ -92,10 +109,16 @@ def read_boolean(name: str, text: str) -> bool:
     return BOOLEANS[text]
 
 
-def read_number(name: str, text: str | None, default: int, most: int) -> int:
-    """From 1 to `most`. Raises BadParameter."""
-    if text is None:
-        return default
+def number_parameter(name: str, description: str, most: int, default: int | None = None) -> Parameter:
+    """A whole number from 1 to `most`."""
+    schema: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": most}
+    if default is not None:
+        schema["default"] = default
+    read = partial(read_number, most=most)
+    return Parameter(name, description, schema, read, default=default, codes=(f"invalid_{name}",))
+
+
+def read_number(name: str, text: str, *, most: int) -> int:
     if text.isascii() and text.isdecimal() and len(text) <= 20 and 1 <= int(text) <= most:
         return int(text)
     reason = f"{name} is {shown(text)}; expected a number from 1 to {most:,}."

@@ -9,11 +9,11 @@ import msgspec
 
 from api.answers import Answers, Made
 from api.pages import LIMIT, SEARCH, next_address, read_page, unknown_code
-from api.parameters import Parameter, read_parameters
+from api.parameters import Parameter, printable, read_parameters
 from api.question import CODE_CHARS_MAX, read_code
 from api.store import Store
 
-TEXT = {"type": "string", "maxLength": CODE_CHARS_MAX}
+TEXT = printable(CODE_CHARS_MAX, chars_min=0)
 
 
 class Port(msgspec.Struct):
@@ -105,15 +105,20 @@ def asked_for(asked: dict) -> dict:
     return {**asked, "words": list(asked["name"]), "limit": asked["limit"] + 1}
 
 
+def code_parameter(name: str, description: str, default: str | None = None) -> Parameter:
+    """Empty is a text as well: no code lies before it, and no region above it."""
+    return Parameter(name, description, TEXT, read_code, default=default, codes=("invalid_code",))
+
+
 PORTS_PARAMETERS = (
     SEARCH,
-    Parameter("region", "A region's slug: the ports below it, at whatever depth.", TEXT, read_code),
+    code_parameter("region", "A region's slug: the ports below it, at whatever depth."),
     LIMIT,
-    Parameter("after", "The last code of the page before; `next` has it.", TEXT, read_code, default=""),
+    code_parameter("after", "The last code of the page before; `next` has it.", default=""),
 )
 REGIONS_PARAMETERS = (
     SEARCH,
-    Parameter("parent", "A region's slug: those right below it. Empty: those at the top.", TEXT, read_code),
+    code_parameter("parent", "A region's slug: those right below it. Empty: those at the top."),
     LIMIT,
-    Parameter("after", "The last slug of the page before; `next` has it.", TEXT, read_code, default=""),
+    code_parameter("after", "The last slug of the page before; `next` has it.", default=""),
 )

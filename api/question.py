@@ -10,7 +10,7 @@ import falcon
 import msgspec
 
 from api.errors import BadParameter
-from api.parameters import NOT_UTF8, Parameter, boolean_parameter, read_parameters, shown
+from api.parameters import NOT_UTF8, Parameter, boolean_parameter, printable, read_parameters, shown
 from api.totals import Totals
 
 CODE_CHARS_MAX = 100
@@ -112,20 +112,21 @@ def read_fields(name: str, text: str) -> frozenset[str]:
 
 
 def day_parameter(name: str, description: str) -> Parameter:
-    # The original takes a month or day of one digit too, which "format": "date" would not.
-    schema = {"type": "string", "pattern": f"^{DAY.pattern}$", "examples": ["2021-01-31"]}
-    return Parameter(name, description, schema, read_day, required=True)
+    # The original takes a month or day of one digit too; nobody has to be told.
+    schema = {"type": "string", "format": "date", "examples": ["2021-01-31"]}
+    return Parameter(name, description, schema, read_day, required=True, codes=("invalid_date",))
 
 
-def code_parameter(name: str, description: str) -> Parameter:
-    schema = {"type": "string", "minLength": 1, "maxLength": CODE_CHARS_MAX, "examples": ["CNSGH"]}
-    return Parameter(name, description, schema, read_code, required=True)
+def code_parameter(name: str, description: str, *, required: bool = True) -> Parameter:
+    schema = printable(CODE_CHARS_MAX) | {"examples": ["CNSGH"]}
+    return Parameter(name, description, schema, read_code, required=required, codes=("invalid_code",))
 
 
 def fields_parameter(name: str, description: str) -> Parameter:
     one = f"({'|'.join(FIELDS)})"
     schema = {"type": "string", "pattern": f"^{one}(,{one})*$", "examples": ["price", "count,price"]}
-    return Parameter(name, description, schema, read_fields, default=ALL_FIELDS)
+    codes = ("field_not_kept", "invalid_fields")
+    return Parameter(name, description, schema, read_fields, default=ALL_FIELDS, codes=codes)
 
 
 PARAMETERS = (

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import falcon
@@ -20,9 +19,10 @@ from api.acceptance import claim, discard, key_taken
 from api.batches import respond
 from api.bearers import Bearers
 from api.errors import Refusal
-from api.known import KnownBatch, KnownBatches, batch_id, is_there, of_manifest
-from api.orders import UPLOAD, read_order, read_parameters
-from api.parameters import given_parameters, read_number
+from api.known import KnownBatch, KnownBatches, Time, batch_id, is_there, of_manifest
+from api.orders import PARAMETERS as ORDER_PARAMETERS
+from api.orders import UPLOAD, read_order
+from api.parameters import number_parameter, read_parameters
 from storage.bucket import Bucket
 from storage.errors import ObjectExists, ObjectMissing, StorageUnavailable
 from storage.layout import parts_key
@@ -39,6 +39,12 @@ MIB = 2**20
 # So many parts are named of those that are not as they were announced.
 NAMED_MAX = 5
 log = get_logger("rates.api")
+PARAMETERS = (
+    *ORDER_PARAMETERS,
+    number_parameter(
+        "size", "Of the file, in bytes; above 5 GiB it goes in parts.", PARTS_MAX * PART_BYTES_MAX
+    ),
+)
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -55,13 +61,20 @@ class Announced(msgspec.Struct, frozen=True):
         return [self.part_bytes] * (count - 1) + [self.size - (count - 1) * self.part_bytes]
 
 
+class UploadPart(msgspec.Struct, frozen=True):
+    """Where to put a part; `part` is its number, from 1."""
+
+    part: int
+    url: str
+
+
 class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     """How to send the file: to `url`, or in `parts` of `part_bytes` each, and then a POST to `complete`."""
 
     method: str
-    expires_at: datetime
+    expires_at: Time
     url: str | None = None
-    parts: list[dict[str, Any]] | None = None
+    parts: list[UploadPart] | None = None
     part_bytes: int | None = None
     complete: str | None = None
 
@@ -83,8 +96,8 @@ class Uploads:
         """201 with an address; given the same key again, with a new one for the same batch, or 200 once the
         file is there."""
         bearer = self.bearers.admit(request, WRITE)
-        given = read_parameters(request, "size")
-        size = read_number("size", given["size"], 0, PARTS_MAX * PART_BYTES_MAX) if "size" in given else None
+        given = read_parameters(request, PARAMETERS)
+        size = given["size"]
         order = read_order(request, given)
         bucket = self.known.bucket
         manifest = order.manifest(order.key or f"{UPLOAD}{uuid4()}", request, bearer)
@@ -115,7 +128,7 @@ class Uploads:
         return Upload(
             "PUT",
             expires_at,
-            parts=[{"part": number, "url": parted.put_address(number, EXPIRES_S)} for number in numbers],
+            parts=[UploadPart(number, parted.put_address(number, EXPIRES_S)) for number in numbers],
             part_bytes=announced.part_bytes,
             complete=f"/batches/{held.batch}/upload",
         )
@@ -148,7 +161,7 @@ class FinishedUpload:
     def on_post(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """202 once they are one file. Raises 409 where they are not what was announced."""
         bearer = self.bearers.admit(request, WRITE)
-        given_parameters(request, ())
+        read_parameters(request, ())
         bucket = self.known.bucket
         manifest = self.known.manifest(batch_id(batch))
         announced = find_announced(bucket, manifest.batch)
