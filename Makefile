@@ -92,7 +92,7 @@ preview: .venv/dev.stamp
 .PHONY: lock
 lock: .venv/dev.stamp
 	for extra in $(LOCKS); do \
-	  $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	  $(BIN)/uv pip compile --quiet --config-file requirements/uv.toml --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header $(UPGRADE) --extra $$extra --output-file requirements/$$extra.txt pyproject.toml || exit; \
 	done
 

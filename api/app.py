@@ -14,11 +14,13 @@ from api.batches import Batches
 from api.bearers import Bearers
 from api.cors import Cors
 from api.data_version import NewestVersion
+from api.docs import Docs, DocsFile, OpenApi
 from api.errors import add_error_handlers
 from api.health import Live, Ready
 from api.known import KnownBatches
 from api.lanes import Lanes
 from api.ledger import Ledger
+from api.openapi import encode_document
 from api.places import Ports, Regions
 from api.rates import Rates
 from api.requests import RequestIds
@@ -54,6 +56,9 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     app.add_route("/batches/{batch}/errors", BatchErrors(known, threads))
     app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known, threads))
     app.add_route("/batches/{batch}/upload", FinishedUpload(known, bearers))
+    app.add_route("/openapi.json", OpenApi(encode_document))
+    app.add_route("/docs", Docs())
+    app.add_route("/docs/{name}", DocsFile())
     return app
 
 

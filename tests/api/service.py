@@ -13,6 +13,7 @@ import httpx
 
 from local.postgres import HOST, free_port
 from local.processes import ChildProcess
+from tests.api.conformance import ConformingClient
 from tests.batch_storage import server_environment
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -40,7 +41,8 @@ class Service:
         env = inherited | NOWHERE | {"PORT": str(self.port)} | dict(variables)
         command = [*COMMAND, f"--bind={HOST}:{self.port}"]
         self.process = ChildProcess(command, env=env, output=self.lines.append)
-        self.client = httpx.Client(base_url=f"http://{HOST}:{self.port}", trust_env=False, timeout=TIMEOUT_S)
+        address = f"http://{HOST}:{self.port}"
+        self.client = ConformingClient(base_url=address, trust_env=False, timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:
         self.process.start()

@@ -68,5 +68,12 @@ def test_the_locks_agree_with_each_other() -> None:
         assert read(lock).items() <= everything.items(), lock.name
 
 
+def test_the_api_carries_swagger_uis_files_without_the_framework_they_are_packed_for() -> None:
+    """`requirements/uv.toml` says so of one version."""
+    told = tomllib.loads((ROOT / "requirements" / "uv.toml").read_text())["dependency-metadata"]
+    assert {one["name"]: one["version"] for one in told}.items() <= pins("api").items()
+    assert "flask" not in read(ROOT / "requirements" / "api.txt")
+
+
 def test_the_build_uses_the_locked_setuptools() -> None:
     assert PROJECT["build-system"]["requires"] == [f"setuptools=={pins('local')['setuptools']}"]

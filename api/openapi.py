@@ -1,0 +1,245 @@
+"""OpenAPI 3.1 of all operations, made of the types that answer and validate; `docs` serves it.
+
+msgspec says in JSON Schema what it encodes, which is OpenAPI 3.1's own language, and each `Parameter` what it
+reads. It takes milliseconds, when the document is first asked for: nobody waits for it at start-up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import falcon
+import msgspec
+import msgspec.inspect
+
+from api.errors import Error
+from api.operations import ANSWER_HEADERS, OPERATIONS, REQUEST_ID, Answer, Operation, RequestHeader
+from api.parameters import Parameter
+from api.requests import HEADER
+
+VERSION = "1"
+DESCRIPTION = (
+    "Average freight prices per day between ports and regions, and batches of new prices.\n\n"
+    "Reading needs no token. Every error is JSON: `title` and `description` are for people, `code` is stable."
+    " Where there is nothing it is `not_found` (404), where a method is not taken `method_not_allowed` (405)."
+    " Whatever takes `GET` takes `HEAD` as well."
+)
+REF = "#/components/schemas/{name}"
+PLACEHOLDER = re.compile(r"{(\w+)}")
+PATH_PARAMETERS = {
+    "batch": {
+        "name": "batch",
+        "in": "path",
+        "required": True,
+        "description": "The batch's id.",
+        "schema": {"type": "string", "format": "uuid"},
+    }
+}
+BEARER = "bearer"
+# What the server itself refuses, before it has read enough of a request to give it an id.
+BEFORE = {400: ("bad_request",), 414: ("uri_too_long",), 431: ("request_header_fields_too_large",)}
+ALWAYS = {500: ("internal_server_error",)}
+TOKEN = {401: ("unauthorized",), 403: ("forbidden",), 503: ("service_unavailable",)}
+AWAY = {503: ("service_unavailable",)}
+ERROR_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 503: ("Retry-After",)}
+Json = dict[str, Any]
+
+
+def encode_document() -> bytes:
+    return msgspec.json.encode(make_document())
+
+
+def make_document() -> Json:
+    paths: dict[str, Json] = defaultdict(dict)
+    for operation in OPERATIONS:
+        paths[operation.path][operation.method.lower()] = describe(operation)
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "Rates",
+            "version": VERSION,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "headers": {
+                name: {"description": text, "schema": schema}
+                for name, (text, schema) in ANSWER_HEADERS.items()
+            },
+            "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def describe(operation: Operation) -> Json:
+    described: Json = {
+        "operationId": operation_id(operation),
+        "summary": operation.summary,
+        "description": inspect.getdoc(operation.respond) or operation.summary,
+        "tags": [operation.tag],
+        "parameters": [
+            *(PATH_PARAMETERS[name] for name in PLACEHOLDER.findall(operation.path)),
+            *(query_parameter(each) for each in operation.parameters or ()),
+            *(header_parameter(each) for each in (*operation.headers, REQUEST_ID)),
+        ],
+        "responses": responses(operation),
+    }
+    if operation.body:
+        # Bytes, of which JSON Schema says nothing but that there are some.
+        content = {"schema": {"minLength": 1}}
+        described["requestBody"] = {"required": True, "content": dict.fromkeys(operation.body, content)}
+    if operation.bearer:
+        described["security"] = [{BEARER: []}]
+    return described
+
+
+def operation_id(operation: Operation) -> str:
+    """Of the method and the path, for whoever generates a client: `get_batches_errors_csv`."""
+    words = re.findall(r"[a-z]+", operation.path)
+    return "_".join((operation.method.lower(), *dict.fromkeys(words)))
+
+
+def query_parameter(parameter: Parameter) -> Json:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.description,
+        "required": parameter.required,
+        "schema": parameter.schema,
+    }
+
+
+def header_parameter(header: RequestHeader) -> Json:
+    return {
+        "name": header.name,
+        "in": "header",
+        "description": header.description,
+        "required": False,
+        "schema": header.schema,
+    }
+
+
+def responses(operation: Operation) -> Json:
+    answers = {str(answer.status): answer_of(operation, answer) for answer in operation.answers}
+    refusals = {str(status): error_of(status, codes) for status, codes in codes_of(operation).items()}
+    return answers | refusals
+
+
+def answer_of(operation: Operation, answer: Answer) -> Json:
+    described: Json = {
+        "description": answer.description,
+        "headers": headers_of((HEADER, *answer.headers), answer.perhaps),
+    }
+    if answer.content:
+        described["content"] = {
+            media_type: {"schema": schema_of(body)} for media_type, body in answer.content.items()
+        }
+    links = [each for each in OPERATIONS if each.path in operation.links]
+    if links:
+        described["links"] = {
+            operation_id(each): {
+                "operationId": operation_id(each),
+                "parameters": {"batch": "$response.body#/batch"},
+            }
+            for each in links
+        }
+    return described
+
+
+def codes_of(operation: Operation) -> dict[int, tuple[str, ...]]:
+    """Of its refusals, by status."""
+    parts: list[Mapping[int, Sequence[str]]] = [BEFORE, ALWAYS]
+    parts += [{400: parameter_codes(operation.parameters)}] if operation.parameters is not None else []
+    parts += [TOKEN] if operation.bearer else []
+    parts += [AWAY] if operation.needs else []
+    found: dict[int, dict[str, None]] = defaultdict(dict)
+    for part in (*parts, operation.codes):
+        for status, codes in part.items():
+            found[status] |= dict.fromkeys(codes)
+    return {status: tuple(codes) for status, codes in sorted(found.items())}
+
+
+def parameter_codes(parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    """What `api.parameters.read_parameters` refuses, and each of them itself."""
+    own = [code for parameter in parameters for code in parameter.codes]
+    codes = ["unknown_parameter", *(["repeated_parameter"] if parameters else [])]
+    codes += ["missing_parameter"] if any(each.required for each in parameters) else []
+    return (*codes, *own)
+
+
+def error_of(status: int, codes: Sequence[str]) -> Json:
+    schema = {
+        "allOf": [{"$ref": REF.format(name=Error.__name__)}],
+        "properties": {"code": {"enum": list(codes)}},
+    }
+    reason = falcon.code_to_http_status(status)[4:]
+    return {
+        "description": f"{reason}: {', '.join(f'`{code}`' for code in codes)}.",
+        "headers": headers_of(ERROR_HEADERS.get(status, ()), (HEADER,)),
+        "content": {falcon.MEDIA_JSON: {"schema": schema}},
+    }
+
+
+def headers_of(always: Iterable[str], perhaps: Iterable[str]) -> Json:
+    """A reference cannot say that a header is always there; so each is described in full where it is."""
+    headers: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in perhaps}
+    for name in always:
+        text, schema = ANSWER_HEADERS[name]
+        headers[name] = {"description": text, "required": True, "schema": schema}
+    return headers
+
+
+def answer_types() -> list[Any]:
+    found = [
+        body
+        for operation in OPERATIONS
+        for answer in operation.answers
+        for body in answer.content.values()
+        if is_struct(body)
+    ]
+    return [Error, *dict.fromkeys(found)]
+
+
+def is_struct(body: Any) -> bool:
+    return isinstance(body, type) and issubclass(body, msgspec.Struct)
+
+
+def schema_of(body: Any) -> Json:
+    [schema], _ = msgspec.json.schema_components([body], ref_template=REF)
+    return schema
+
+
+def schemas() -> Json:
+    """Of all types that are answered with, by name."""
+    types = answer_types()
+    _, components = msgspec.json.schema_components(types, ref_template=REF)
+    omitting: set[str] = set()
+    for each in types:
+        find_omitting(msgspec.inspect.type_info(each), omitting)
+    return {name: schema if name in omitting else as_answered(schema) for name, schema in components.items()}
+
+
+def as_answered(schema: Json) -> Json:
+    """msgspec says what it would read, where a field with a default may be left out; it writes them all."""
+    properties = {
+        name: {key: value for key, value in each.items() if key != "default"}
+        for name, each in schema["properties"].items()
+    }
+    return schema | {"properties": properties, "required": list(properties)}
+
+
+def find_omitting(kind: Any, found: set[str]) -> None:
+    """The structs in a type, of msgspec's own description of it, that do leave out what is by default."""
+    if isinstance(kind, msgspec.inspect.StructType) and kind.cls.__struct_config__.omit_defaults:
+        found.add(kind.cls.__name__)
+    if isinstance(kind, msgspec.inspect.Type | msgspec.inspect.Field):
+        for part in msgspec.structs.astuple(kind):
+            for each in part if isinstance(part, tuple) else (part,):
+                find_omitting(each, found)

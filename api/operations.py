@@ -1,0 +1,271 @@
+"""What the API can be asked, an operation an entry: `openapi` makes its document of this table.
+
+Each names what really answers: the resource's method, whose docstring describes it, the parameters that it
+reads, and the types that it encodes. What a table cannot take from the code, it repeats, and tests compare:
+routes and codes in tests/api/test_openapi.py, statuses, headers and bodies of whatever those get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import falcon
+
+from api import batch_errors, batches, orders, rates, uploads
+from api.batch import WAIT_S_MAX, Batch
+from api.batch_errors import BatchErrors, BatchErrorsFile, BatchFaults
+from api.batches import Batches, BatchList
+from api.docs import Docs, OpenApi
+from api.health import Health, Live, Ready
+from api.known import KnownBatch
+from api.orders import KEY_CHARS_MAX, KEY_HEADER, RESERVED
+from api.parameters import Parameter
+from api.rates import Rates, RatesAnswer
+from api.requests import CHARS_MAX, HEADER
+from api.uploads import FinishedUpload, UploadAnswer, Uploads
+
+CSV, HTML, BYTES = "text/csv", "text/html", "application/octet-stream"
+# How files of prices are usually called; a body is told by its content, whatever it is called.
+FILES = (CSV, "application/x-ndjson", "application/vnd.apache.parquet", BYTES)
+
+
+@dataclass(frozen=True)
+class RequestHeader:
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`content` is the type of the body by media type; `headers` are always there, `perhaps` not always.
+    X-Request-ID goes without saying."""
+
+    status: int
+    description: str
+    content: Mapping[str, Any] = field(default_factory=dict)
+    headers: Sequence[str] = ()
+    perhaps: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`parameters` are None where a query is not looked at; `needs` is what may be away; `links` names what
+    an answer's batch can be asked next.
+
+    `codes` are those of its refusals by status, but for what `openapi` knows: of the parameters, of the
+    token where there has to be a `bearer`, of what may be away, and of the server before a resource is asked.
+    """
+
+    method: str
+    path: str
+    summary: str
+    respond: Callable[..., None]
+    answers: Sequence[Answer]
+    tag: str
+    parameters: Sequence[Parameter] | None = ()
+    headers: Sequence[RequestHeader] = ()
+    body: Sequence[str] = ()
+    bearer: bool = False
+    needs: Sequence[str] = ()
+    codes: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    links: Sequence[str] = ()
+
+
+IF_NONE_MATCH = RequestHeader(
+    "If-None-Match", "The ETag of an answer that is at hand: 304 where it still holds."
+)
+IDEMPOTENCY_KEY = RequestHeader(
+    KEY_HEADER,
+    "What the batch goes by: the same key with the same content is the same batch. At most"
+    f" {KEY_CHARS_MAX} printable characters in UTF-8; without it, the content is the key.",
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_CHARS_MAX,
+        "pattern": rf"^(?!{'|'.join(RESERVED)})[!-~](?:[ -~]*[!-~])?$",
+        "examples": ["march"],
+    },
+)
+PREFER = RequestHeader(
+    "Prefer",
+    f"`wait=SECONDS`, at most {WAIT_S_MAX}: answer as soon as the batch has ended. Left aside"
+    " where too many wait already.",
+    {"type": "string", "examples": ["wait=20"]},
+)
+REQUEST_ID = RequestHeader(
+    HEADER,
+    f"Goes into the log and into the answer. Of at most {CHARS_MAX} printable ASCII characters; any other is"
+    " replaced by one that is made here.",
+)
+# Each is sent with some answers, and described once.
+ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    HEADER: ("The id of this request in the log.", {"type": "string"}),
+    "ETag": ("Weak: of the data's version and the question.", {"type": "string"}),
+    "Data-Version": ("Raised whenever answers may have changed.", {"type": "integer"}),
+    "Cache-Control": ("Whether it may be kept.", {"type": "string"}),
+    "Vary": ("What else the answer depends on.", {"type": "string"}),
+    "Location": ("Where the batch is told of.", {"type": "string", "format": "uri-reference"}),
+    "Content-Location": ("The batch's own address, where it is known by another id.", {"type": "string"}),
+    "Preference-Applied": ("How long it was waited at most.", {"type": "string"}),
+    "Retry-After": ("When to ask again, in seconds.", {"type": "integer", "minimum": 0}),
+    "WWW-Authenticate": ("What is wrong with the token (RFC 6750).", {"type": "string"}),
+    "Content-Disposition": ("What to call the file.", {"type": "string"}),
+}
+VERSIONED = ("ETag", "Data-Version", "Cache-Control", "Vary")
+FIXED = ("ETag", "Cache-Control", "Vary")
+UNCHANGED = "The answer at hand still holds."
+NOT_MODIFIED = Answer(304, UNCHANGED, headers=VERSIONED)
+NO_BATCH = {404: ("batch_not_found",)}
+BODY_CODES = {
+    400: ("empty_body", "body_cut_short", "malformed_body"),
+    408: ("body_stalled",),
+    413: ("body_too_large",),
+    415: ("unsupported_media_type",),
+    503: ("busy",),
+}
+DATABASE, STORAGE, QUEUE = "database", "storage", "queue"
+
+
+def versioned(description: str, content: Mapping[str, Any]) -> Answer:
+    """What `api.answers` answers with."""
+    return Answer(200, description, content, headers=VERSIONED)
+
+
+def told(status: int, description: str, body: Any = KnownBatch, perhaps: Sequence[str] = ()) -> Answer:
+    """What `api.batches.respond` answers with."""
+    headers = ("Location", "Cache-Control") if status in (201, 202) else ("Cache-Control",)
+    return Answer(status, description, {falcon.MEDIA_JSON: body}, headers, perhaps)
+
+
+OPERATIONS = (
+    Operation(
+        *("GET", "/rates", "Average price a day", Rates.on_get),
+        (versioned("Prices by day.", {falcon.MEDIA_JSON: RatesAnswer}), NOT_MODIFIED),
+        tag="Rates",
+        parameters=rates.PARAMETERS,
+        headers=(IF_NONE_MATCH,),
+        needs=(DATABASE,),
+        codes={400: ("range_too_long",)},
+    ),
+    Operation(
+        *("POST", "/batches", "Send a batch of prices", Batches.on_post),
+        (told(202, "It is accepted, and loaded whole or not at all."),),
+        tag="Batches",
+        parameters=orders.PARAMETERS,
+        headers=(IDEMPOTENCY_KEY,),
+        body=FILES,
+        bearer=True,
+        needs=(STORAGE,),
+        codes={**BODY_CODES, 400: ("invalid_key", *BODY_CODES[400]), 409: ("key_taken",)},
+        links=("/batches/{batch}", "/batches/{batch}/errors"),
+    ),
+    Operation(
+        *("GET", "/batches", "The newest batches", Batches.on_get),
+        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, ("Cache-Control",)),),
+        tag="Batches",
+        parameters=batches.LIST_PARAMETERS,
+        needs=(DATABASE,),
+    ),
+    Operation(
+        *("POST", "/batches/uploads", "Announce a large batch", Uploads.on_post),
+        (
+            told(201, "Where to put the file.", UploadAnswer),
+            told(200, "The file is there already."),
+        ),
+        tag="Batches",
+        parameters=uploads.PARAMETERS,
+        headers=(IDEMPOTENCY_KEY,),
+        bearer=True,
+        needs=(STORAGE,),
+        codes={400: ("invalid_key",), 409: ("key_taken",)},
+        links=("/batches/{batch}", "/batches/{batch}/upload"),
+    ),
+    Operation(
+        *("GET", "/batches/{batch}", "What became of a batch", Batch.on_get),
+        (told(200, "The batch.", perhaps=("Content-Location", "Preference-Applied")),),
+        tag="Batches",
+        headers=(PREFER,),
+        needs=(DATABASE, STORAGE),
+        codes=NO_BATCH,
+    ),
+    Operation(
+        *("DELETE", "/batches/{batch}", "Withdraw a batch", Batch.on_delete),
+        (told(200, "It is out of the answers."), told(202, "It is going to be.")),
+        tag="Batches",
+        bearer=True,
+        needs=(DATABASE, STORAGE, QUEUE),
+        codes={**NO_BATCH, 409: ("nothing_to_withdraw",)},
+        links=("/batches/{batch}",),
+    ),
+    Operation(
+        *("GET", "/batches/{batch}/errors", "What is wrong with a batch", BatchErrors.on_get),
+        (
+            Answer(
+                *(200, "Its faults.", {falcon.MEDIA_JSON: BatchFaults, CSV: str}),
+                headers=("Cache-Control", "Vary"),
+                perhaps=("Content-Disposition",),
+            ),
+        ),
+        tag="Batches",
+        parameters=batch_errors.PARAMETERS,
+        needs=(DATABASE, STORAGE),
+        codes={**NO_BATCH, 503: ("busy",)},
+    ),
+    Operation(
+        *(
+            "GET",
+            "/batches/{batch}/errors.csv",
+            "What is wrong with a batch, as a file",
+            BatchErrorsFile.on_get,
+        ),
+        (Answer(200, "Its faults.", {CSV: str}, ("Cache-Control", "Content-Disposition")),),
+        tag="Batches",
+        needs=(DATABASE, STORAGE),
+        codes={**NO_BATCH, 503: ("busy",)},
+    ),
+    Operation(
+        *("POST", "/batches/{batch}/upload", "Put the parts of a file together", FinishedUpload.on_post),
+        (told(202, "The file is there, and is loaded."),),
+        tag="Batches",
+        bearer=True,
+        needs=(STORAGE,),
+        codes={**NO_BATCH, 409: ("no_parts", "upload_expired", "upload_incomplete")},
+        links=("/batches/{batch}",),
+    ),
+    Operation(
+        *("GET", "/health/live", "Is the process alive?", Live.on_get),
+        (Answer(200, "It is.", {falcon.MEDIA_JSON: Health}, ("Cache-Control",)),),
+        tag="Health",
+        parameters=None,
+    ),
+    Operation(
+        *("GET", "/health/ready", "Would a request be answered?", Ready.on_get),
+        (Answer(200, "It would.", {falcon.MEDIA_JSON: Health}, ("Cache-Control",)),),
+        tag="Health",
+        parameters=None,
+        needs=(DATABASE,),
+    ),
+    Operation(
+        *("GET", "/openapi.json", "This document", OpenApi.on_get),
+        (
+            Answer(200, "OpenAPI 3.1.", {falcon.MEDIA_JSON: dict}, FIXED),
+            Answer(304, UNCHANGED, headers=FIXED),
+        ),
+        tag="Documentation",
+        parameters=None,
+        headers=(IF_NONE_MATCH,),
+    ),
+    Operation(
+        *("GET", "/docs", "These pages", Docs.on_get),
+        (
+            Answer(200, "HTML, which loads nothing from anywhere else.", {HTML: str}, FIXED),
+            Answer(304, UNCHANGED, headers=FIXED),
+        ),
+        tag="Documentation",
+        parameters=None,
+        headers=(IF_NONE_MATCH,),
+    ),
+)
