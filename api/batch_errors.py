@@ -80,13 +80,13 @@ def respond_csv(
     """Raises Busy where too many are served for long already."""
     read_parameters(request, ())
     status = known.status(batch_id(batch))
+    pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
+    pages = packed(request, response, pages)
+    # Of a HEAD nothing is sent, and nobody would close it. Before any other header: a refusal is no file.
+    response.stream = pages if request.method == "HEAD" else Lasting(threads, pages)
     response.content_type = CONTENT_TYPE
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
     response.cache_control = ["no-store"]
-    pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
-    pages = packed(request, response, pages)
-    # Of a HEAD nothing is sent, and nobody would close it.
-    response.stream = pages if request.method == "HEAD" else Lasting(threads, pages)
 
 
 class Lasting:

@@ -182,7 +182,7 @@ def error_of(status: int, codes: Sequence[str]) -> Json:
     reason = falcon.code_to_http_status(status)[4:]
     return {
         "description": f"{reason}: {', '.join(f'`{code}`' for code in codes)}.",
-        "headers": headers_of(ERROR_HEADERS.get(status, ()), (HEADER,)),
+        "headers": headers_of(ERROR_HEADERS.get(status, ()), (HEADER, "Vary")),
         "content": {falcon.MEDIA_JSON: {"schema": schema}},
     }
 
