@@ -1,0 +1,69 @@
+"""schemathesis asks the real API, a loader behind it, whatever its document allows, and what it does not.
+
+All its phases and checks: no 5xx, no answer that its schema refuses, nothing unsound accepted, nothing sound
+refused. RATES_FUZZ_CASES makes it ask more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from api.operations import OPERATIONS
+from tests.api.conftest import assert_no_fault
+from tests.api.ingestion import TOKENS, WRITER
+from tests.api.service import Service
+from tests.api.world import load_prices
+from tests.batch_storage import BatchStorage
+from tests.postgres import Database
+from tests.system.fleet import Loader
+
+CASES = int(os.environ.get("RATES_FUZZ_CASES") or 500)
+# What its phase `coverage` asks in any case, at the least, and how many requests a stateful scenario has.
+COVERED, STEPS = 400, 3
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+SEED = "20210101"
+# The document itself is where it starts, and is not asked again.
+NOT_ASKED = 1
+
+
+def test_whatever_the_document_allows_is_answered_as_it_says(
+    database: Database, storage: BatchStorage, tmp_path: Path
+) -> None:
+    load_prices(database, [("CNSGH", "EETLL", "2021-05-01", price) for price in (10, 20, 60)])
+    load_prices(database, [("CNSGH", "EETLL", "2021-02-30", price) for price in range(150)])
+    variables = storage.environment() | TOKENS
+    with Service(database.environment("rates_api") | variables | {"WEB_CONCURRENCY": "1"}) as service:
+        loader = Loader(database.environment("rates_loader") | variables)
+        try:
+            report, said = ask(service, tmp_path)
+        finally:
+            loader.stop()
+    assert report["failures"] == [] == report["errors"], said
+    assert report["operations"]["tested"] == len(OPERATIONS) - NOT_ASKED
+    assert {phase: told["status"] for phase, told in report["phases"].items()} == dict.fromkeys(
+        ("examples", "coverage", "fuzzing", "stateful"), "success"
+    )
+    assert report["test_cases"]["generated"] >= CASES, said
+    assert_no_fault(service)
+
+
+def ask(service: Service, folder: Path) -> tuple[dict, str]:
+    """Its report, and what it printed."""
+    examples = max(1, -(-(CASES - COVERED) // (len(OPERATIONS) - NOT_ASKED + STEPS)))
+    report = folder / "report.json"
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", CONFIG),
+        *("run", f"{service.client.base_url}/openapi.json", "--header", f"Authorization: Bearer {WRITER}"),
+        *("--max-examples", str(examples), "--seed", SEED, "--no-color"),
+        *("--report", "json", "--report-json-path", report),
+    ]
+    root = CONFIG.parents[2]
+    env = os.environ | {"PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    said = f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+    assert report.is_file(), said
+    return json.loads(report.read_text()), said
