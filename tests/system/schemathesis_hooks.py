@@ -1,4 +1,4 @@
-"""What JSON Schema cannot say of a sound request, told to schemathesis (SCHEMATHESIS_HOOKS)."""
+"""What JSON Schema cannot say of a sound request; `schemathesis.toml` names it."""
 
 from __future__ import annotations
 
