@@ -93,8 +93,12 @@ def describe(operation: Operation) -> Json:
     }
     if operation.body:
         # Bytes, of which JSON Schema says nothing but that there are some.
-        content = {"schema": {"minLength": 1}}
-        described["requestBody"] = {"required": True, "content": dict.fromkeys(operation.body, content)}
+        schema = {"schema": {"minLength": 1}}
+        content = {
+            media_type: schema | ({"example": example} if example else {})
+            for media_type, example in operation.body.items()
+        }
+        described["requestBody"] = {"required": True, "content": content}
     if operation.bearer:
         described["security"] = [{BEARER: []}]
     return described

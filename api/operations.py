@@ -27,8 +27,13 @@ from api.requests import CHARS_MAX, HEADER
 from api.uploads import FinishedUpload, UploadAnswer, Uploads
 
 CSV, HTML, BYTES = "text/csv", "text/html", "application/octet-stream"
-# How files of prices are usually called; a body is told by its content, whatever it is called.
-FILES = (CSV, "application/x-ndjson", "application/vnd.apache.parquet", BYTES)
+# How files of prices are usually called, with an example; a body is told by its content all the same.
+FILES = {
+    CSV: "orig_code,dest_code,day,price\nCNSGH,EETLL,2021-03-01,2510\n",
+    "application/x-ndjson": '{"orig_code":"CNSGH","dest_code":"EETLL","day":"2021-03-01","price":2510}\n',
+    "application/vnd.apache.parquet": None,
+    BYTES: None,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Operation:
     tag: str
     parameters: Sequence[Parameter] | None = ()
     headers: Sequence[RequestHeader] = ()
-    body: Sequence[str] = ()
+    body: Mapping[str, str | None] = field(default_factory=dict)
     bearer: bool = False
     needs: Sequence[str] = ()
     codes: Mapping[int, Sequence[str]] = field(default_factory=dict)
