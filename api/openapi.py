@@ -17,7 +17,7 @@ import msgspec
 import msgspec.inspect
 
 from api.errors import Error
-from api.operations import ANSWER_HEADERS, OPERATIONS, REQUEST_ID, Answer, Operation, RequestHeader
+from api.operations import ANSWER_HEADERS, DATABASE, OPERATIONS, REQUEST_ID, Answer, Operation, RequestHeader
 from api.parameters import Parameter
 from api.requests import HEADER
 
@@ -41,11 +41,22 @@ PATH_PARAMETERS = {
 }
 BEARER = "bearer"
 # What the server itself refuses, before it has read enough of a request to give it an id.
-BEFORE = {400: ("bad_request",), 414: ("uri_too_long",), 431: ("request_header_fields_too_large",)}
-ALWAYS = {500: ("internal_server_error",)}
+BEFORE = {
+    400: ("bad_request", "query_too_long"),
+    414: ("uri_too_long",),
+    431: ("request_header_fields_too_large",),
+    503: ("overloaded",),
+}
+ALWAYS = {429: ("too_many_requests",), 500: ("internal_server_error",)}
 TOKEN = {401: ("unauthorized",), 403: ("forbidden",), 503: ("service_unavailable",)}
 AWAY = {503: ("service_unavailable",)}
-ERROR_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 503: ("Retry-After",)}
+SLOW = {503: ("too_slow",)}
+ERROR_HEADERS = {
+    401: ("WWW-Authenticate",),
+    403: ("WWW-Authenticate",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
 Json = dict[str, Any]
 
 
@@ -163,6 +174,7 @@ def codes_of(operation: Operation) -> dict[int, tuple[str, ...]]:
     parts += [{400: parameter_codes(operation.parameters)}] if operation.parameters is not None else []
     parts += [TOKEN] if operation.bearer else []
     parts += [AWAY] if operation.needs else []
+    parts += [SLOW] if DATABASE in operation.needs else []
     found: dict[int, dict[str, None]] = defaultdict(dict)
     for part in (*parts, operation.codes):
         for status, codes in part.items():
@@ -173,7 +185,7 @@ def codes_of(operation: Operation) -> dict[int, tuple[str, ...]]:
 def parameter_codes(parameters: Sequence[Parameter]) -> tuple[str, ...]:
     """What `api.parameters.read_parameters` refuses, and each of them itself."""
     own = [code for parameter in parameters for code in parameter.codes]
-    codes = ["unknown_parameter", *(["repeated_parameter"] if parameters else [])]
+    codes = ["malformed_query", "unknown_parameter", *(["repeated_parameter"] if parameters else [])]
     codes += ["missing_parameter"] if any(each.required for each in parameters) else []
     return (*codes, *own)
 

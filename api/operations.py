@@ -13,15 +13,17 @@ from typing import Any
 
 import falcon
 
-from api import batch_errors, batches, orders, rates, uploads
+from api import batch_errors, batches, lanes, orders, places, question, uploads
 from api.batch import WAIT_S_MAX, Batch
 from api.batch_errors import BatchErrors, BatchErrorsFile, BatchFaults
 from api.batches import Batches, BatchList
 from api.docs import Docs, OpenApi
 from api.health import Health, Live, Ready
 from api.known import KnownBatch
+from api.lanes import Lanes, LanesPage
 from api.orders import KEY_CHARS_MAX, KEY_HEADER, RESERVED
 from api.parameters import Parameter
+from api.places import Ports, PortsPage, Regions, RegionsPage
 from api.rates import Rates, RatesAnswer
 from api.requests import CHARS_MAX, HEADER
 from api.uploads import FinishedUpload, UploadAnswer, Uploads
@@ -148,12 +150,39 @@ def told(status: int, description: str, body: Any = KnownBatch, perhaps: Sequenc
 OPERATIONS = (
     Operation(
         *("GET", "/rates", "Average price a day", Rates.on_get),
-        (versioned("Prices by day.", {falcon.MEDIA_JSON: RatesAnswer}), NOT_MODIFIED),
+        (versioned("Prices by day.", {falcon.MEDIA_JSON: RatesAnswer, CSV: str}), NOT_MODIFIED),
         tag="Rates",
-        parameters=rates.PARAMETERS,
+        parameters=question.PARAMETERS,
         headers=(IF_NONE_MATCH,),
         needs=(DATABASE,),
-        codes={400: ("range_too_long",)},
+        codes={400: ("range_too_long", "reversed_range", "unknown_code")},
+    ),
+    Operation(
+        *("GET", "/lanes", "Which lanes have prices", Lanes.on_get),
+        (versioned("A page of them.", {falcon.MEDIA_JSON: LanesPage}), NOT_MODIFIED),
+        tag="Rates",
+        parameters=lanes.PARAMETERS,
+        headers=(IF_NONE_MATCH,),
+        needs=(DATABASE,),
+        codes={400: ("unknown_code",)},
+    ),
+    Operation(
+        *("GET", "/ports", "Which ports there are", Ports.on_get),
+        (versioned("A page of them.", {falcon.MEDIA_JSON: PortsPage}), NOT_MODIFIED),
+        tag="Places",
+        parameters=places.PORTS_PARAMETERS,
+        headers=(IF_NONE_MATCH,),
+        needs=(DATABASE,),
+        codes={400: ("unknown_code",)},
+    ),
+    Operation(
+        *("GET", "/regions", "Which regions there are", Regions.on_get),
+        (versioned("A page of them.", {falcon.MEDIA_JSON: RegionsPage}), NOT_MODIFIED),
+        tag="Places",
+        parameters=places.REGIONS_PARAMETERS,
+        headers=(IF_NONE_MATCH,),
+        needs=(DATABASE,),
+        codes={400: ("unknown_code",)},
     ),
     Operation(
         *("POST", "/batches", "Send a batch of prices", Batches.on_post),
