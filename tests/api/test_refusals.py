@@ -245,6 +245,8 @@ def raw(service: Service, request: bytes, *, then_close: bool = False) -> tuple[
         (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400, "bad_request"),
         (b"\xff\xfe \xed\xa0\x80\r\n\r\n", 400, "bad_request"),
         (b"POST /rates HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", 417, "expectation_failed"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: tea\r\n\r\n", 501, "not_implemented"),
     ],
     ids=lambda value: str(value)[:40],
 )
