@@ -47,6 +47,7 @@ bind = f":{settings.port}"
 worker_class = Worker
 logger_class = ServerLog
 Worker.drain_s = settings.drain_s
+Worker.cors_origins = settings.cors_origins
 workers = settings.workers
 threads = settings.threads
 keepalive = 75

@@ -25,6 +25,7 @@ import msgspec
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.connections import LINGER_S
+from api.cors import END, told_to_pages
 from api.errors import RETRY_AFTER_S, refusal
 from api.headers import last_answer
 from api.health import LIVE
@@ -45,7 +46,6 @@ OVERLOADED = refusal(
     f"Retry-After: {RETRY_AFTER_S}",
 )
 PIECE = 65_536
-END = b"\r\n\r\n"  # of a head
 # How often what was turned away is counted in the log, at most.
 TOLD_EVERY_S = 1.0
 NO_SUCH = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
@@ -77,9 +77,11 @@ class Threads:
 
 
 class Worker(ThreadWorker):
-    """`drain_s` is how long it goes on; then it takes no connection more and ends what it has in hand."""
+    """`drain_s` is how long it goes on; then it takes no connection more and ends what it has in hand.
+    `cors_origins` are those whose pages may read what it answers itself."""
 
     drain_s = 0
+    cors_origins: tuple[str, ...] = ()
     stop_at = math.inf
     poller: selectors.BaseSelector
 
@@ -176,10 +178,10 @@ class Worker(ThreadWorker):
             start = client.recv(START_BYTES, socket.MSG_PEEK)
             if start.startswith(ASKS_READY) and self.line.put_first(connection):
                 return
-            client.recv(PIECE)
+            request = client.recv(PIECE)
             alive = start.startswith(ASKS_LIVE)
             self.turned_away += not alive
-            answer = ALIVE if alive else OVERLOADED
+            answer = told_to_pages(ALIVE if alive else OVERLOADED, request, self.cors_origins)
             client.send(answer if not start.startswith(b"HEAD ") else answer[: answer.index(END) + len(END)])
             client.shutdown(socket.SHUT_WR)
         except OSError:

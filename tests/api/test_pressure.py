@@ -12,11 +12,15 @@ from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import cast
 
+import httpx
 import psutil
 import pytest
 
+from api.cors import told_to_pages
 from api.line import LENGTH_MAX, STANDING_WAIT_S, WAIT_S, Connection, Line
+from api.worker import ALIVE
 from local.postgres import HOST
+from tests.api.conformance import assert_conforms
 from tests.api.conftest import KEEP_NOTHING
 from tests.api.service import Service
 from tests.api.world import load_prices
@@ -25,6 +29,7 @@ from tests.waiting import TIMEOUT_S, wait_until
 
 QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-31&orig_code=CNSGH&dest_code=DEHAM"
 GET = f"GET {QUESTION} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+PAGE = "https://app.example.com"
 CROWD = 500
 THREADS = 8
 CLIENT_S = 2.0
@@ -36,7 +41,8 @@ MEMORY_MIB = 100
 def pressed(filled: Database) -> Iterator[Service]:
     """Two processes of four threads, which keep no answers: each question is put to the database."""
     load_prices(filled, [("CNSGH", "DEHAM", f"2021-01-{day:02}", 5) for day in range(1, 32)] * 3)
-    with Service(filled.environment("rates_api") | {"WEB_CONCURRENCY": "2", **KEEP_NOTHING}) as service:
+    own = {"WEB_CONCURRENCY": "2", "RATES_CORS_ORIGINS": PAGE, **KEEP_NOTHING}
+    with Service(filled.environment("rates_api") | own) as service:
         wait_until(lambda: len(processes(service)) == 2)
         yield service
     assert "Traceback" not in "\n".join(service.lines)
@@ -63,6 +69,13 @@ async def ask_at_once(port: int, count: int) -> list[tuple[float, bytes]]:
 
 def status_of(head: bytes) -> int:
     return int(head.split(b" ", 2)[1])
+
+
+def answer_of(text: bytes) -> httpx.Response:
+    """As a client has it."""
+    head, _, body = text.partition(b"\r\n\r\n")
+    lines = (line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    return httpx.Response(status_of(head), headers=[(name, value) for name, value in lines], content=body)
 
 
 @contextmanager
@@ -128,6 +141,45 @@ def test_who_is_turned_away_is_told_as_of_any_error_when_to_come_again(
     }
     assert without_body == head + b"\r\n\r\n"
     assert sent.endswith(body), "a body that nobody reads takes no answer away"
+
+
+def test_a_page_may_read_that_it_was_turned_away_and_the_document_tells_of_it(
+    pressed: Service, filled: Database
+) -> None:
+    lively = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with all_held_up(pressed, filled), ThreadPoolExecutor(5) as crowd:
+        plain, *others = crowd.map(
+            lambda request: answer_of(pressed.raw(request)),
+            [
+                GET,
+                GET.replace(b"Host: x", f"Host: x\r\nORIGIN:{PAGE} ".encode()),
+                GET.replace(b"Host: x", b"Host: x\r\nOrigin: https://evil.example.com"),
+                GET.replace(b"GET", b"POST") + f"\r\nOrigin: {PAGE}\r\n".encode(),
+                lively.replace(b"Host: x", f"Host: x\r\nOrigin: {PAGE}".encode()),
+            ],
+        )
+    of_page, of_other, in_body, alive = others
+    for answer in (plain, of_other, in_body):
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    for answer in (of_page, alive):
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
+    for answer in (plain, of_page, of_other):
+        assert (answer.status_code, answer.headers["vary"]) == (503, "Origin")
+        assert_conforms("/rates", "get", "GET", answer)
+    assert alive.status_code == 200
+    assert_conforms("/health/live", "get", "GET", alive)
+
+
+@pytest.mark.parametrize(("origins", "told"), [(("*",), b"*"), ((PAGE,), PAGE.encode())], ids=["any", "one"])
+def test_what_no_app_writes_says_who_may_read_it_as_the_app_does(
+    origins: tuple[str, ...], told: bytes
+) -> None:
+    answer = told_to_pages(ALIVE, b"GET / HTTP/1.1\r\nOrigin: " + PAGE.encode() + b"\r\n\r\n", origins)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nAccess-Control-Allow-Origin: " + told + b"\r\n" in head
+    assert (b"\r\nVary: Origin\r\n" in head) == (told != b"*")
+    assert body == ALIVE.partition(b"\r\n\r\n")[2]
 
 
 def test_readiness_is_asked_before_all_that_waits_and_never_turned_away(
