@@ -9,6 +9,8 @@ import msgspec
 
 from api.store import Store
 
+PREFIX = "/health/"
+
 
 class Health(msgspec.Struct, frozen=True):
     """`live`, or `ready`."""
@@ -48,3 +50,8 @@ class Ready:
 def respond(response: falcon.Response, body: Health) -> None:
     response.data = msgspec.json.encode(body)
     response.cache_control = ["no-store"]
+
+
+def is_health(path: str) -> bool:
+    """Of such an address; nobody's limit counts it."""
+    return path.startswith(PREFIX)

@@ -24,12 +24,12 @@ from limits.strategies import FixedWindowRateLimiter
 from access.errors import TokensUnavailable
 from api.bearers import Bearers
 from api.errors import Refusal
+from api.health import is_health
 
 # Each takes 300 bytes. Of more than so many those that have not asked for the longest time are forgotten.
 CLIENTS_MAX = 50_000
 # Whoever has an IPv6 address has 2^64 of them.
 IPV6_NETWORK_BITS = 64
-EXEMPT = "/health/"
 BEARER = "token "  # before the digest of one; an address has no blank
 
 
@@ -47,7 +47,7 @@ class Limits:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Raises 429. Health checks are not counted, nor what a browser asks before it asks."""
-        if req.path.startswith(EXEMPT) or req.method == "OPTIONS":
+        if is_health(req.path) or req.method == "OPTIONS":
             return
         client = self._client_of(req)
         over = [each for each in self._limits if not self._windows.hit(each, client)]

@@ -17,7 +17,19 @@ import msgspec
 import msgspec.inspect
 
 from api.errors import Error
-from api.operations import ANSWER_HEADERS, DATABASE, OPERATIONS, REQUEST_ID, Answer, Operation, RequestHeader
+from api.health import is_health
+from api.operations import (
+    ANSWER_HEADERS,
+    DATABASE,
+    EVERYWHERE,
+    LIMITED,
+    OPERATIONS,
+    REQUEST_ID,
+    SETTING,
+    Answer,
+    Operation,
+    RequestHeader,
+)
 from api.parameters import Parameter
 from api.requests import HEADER
 
@@ -26,7 +38,9 @@ DESCRIPTION = (
     "Average freight prices per day between ports and regions, and batches of new prices.\n\n"
     "Reading needs no token. Every error is JSON: `title` and `description` are for people, `code` is stable."
     " Where there is nothing it is `not_found` (404), where a method is not taken `method_not_allowed` (405)."
-    " Whatever takes `GET` takes `HEAD` as well."
+    " Whatever takes `GET` takes `HEAD` as well, and all of it `OPTIONS`.\n\n"
+    "Two things are the server's setting: how often one client may ask, which `RateLimit` tells, and which"
+    " pages of other origins may ask from a browser."
 )
 REF = "#/components/schemas/{name}"
 PLACEHOLDER = re.compile(r"{(\w+)}")
@@ -40,14 +54,17 @@ PATH_PARAMETERS = {
     }
 }
 BEARER = "bearer"
-# What the server itself refuses, before it has read enough of a request to give it an id.
+# What is refused before a resource is asked, most of it before enough is read of a request to give it an id.
 BEFORE = {
     400: ("bad_request", "query_too_long"),
     414: ("uri_too_long",),
+    417: ("expectation_failed",),
     431: ("request_header_fields_too_large",),
-    503: ("overloaded",),
+    501: ("not_implemented",),
 }
-ALWAYS = {429: ("too_many_requests",), 500: ("internal_server_error",)}
+FAILED = {500: ("internal_server_error",)}
+OVER_LIMIT = {429: ("too_many_requests",)}
+SHED = {503: ("overloaded",)}
 TOKEN = {401: ("unauthorized",), 403: ("forbidden",), 503: ("service_unavailable",)}
 AWAY = {503: ("service_unavailable",)}
 SLOW = {503: ("too_slow",)}
@@ -80,10 +97,7 @@ def make_document() -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "headers": {
-                name: {"description": text, "schema": schema}
-                for name, (text, schema) in ANSWER_HEADERS.items()
-            },
+            "headers": {name: header_of(name, required=name in EVERYWHERE) for name in ANSWER_HEADERS},
             "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -143,14 +157,21 @@ def header_parameter(header: RequestHeader) -> Json:
 
 def responses(operation: Operation) -> Json:
     answers = {str(answer.status): answer_of(operation, answer) for answer in operation.answers}
-    refusals = {str(status): error_of(status, codes) for status, codes in codes_of(operation).items()}
+    refusals = {
+        str(status): error_of(operation, status, codes) for status, codes in codes_of(operation).items()
+    }
     return answers | refusals
 
 
 def answer_of(operation: Operation, answer: Answer) -> Json:
+    always, perhaps = (*answer.headers,), (*answer.perhaps,)
+    if operation.sheds:
+        always = HEADER, *always
+    else:  # it is answered without the app
+        perhaps = HEADER, *perhaps
     described: Json = {
         "description": answer.description,
-        "headers": headers_of((HEADER, *answer.headers), answer.perhaps),
+        "headers": headers_of(operation, always, perhaps),
     }
     if answer.content:
         described["content"] = {
@@ -170,7 +191,9 @@ def answer_of(operation: Operation, answer: Answer) -> Json:
 
 def codes_of(operation: Operation) -> dict[int, tuple[str, ...]]:
     """Of its refusals, by status."""
-    parts: list[Mapping[int, Sequence[str]]] = [BEFORE, ALWAYS]
+    parts: list[Mapping[int, Sequence[str]]] = [BEFORE, FAILED]
+    parts += [SHED] if operation.sheds else []
+    parts += [] if is_health(operation.path) else [OVER_LIMIT]
     parts += [{400: parameter_codes(operation.parameters)}] if operation.parameters is not None else []
     parts += [TOKEN] if operation.bearer else []
     parts += [AWAY] if operation.needs else []
@@ -190,7 +213,7 @@ def parameter_codes(parameters: Sequence[Parameter]) -> tuple[str, ...]:
     return (*codes, *own)
 
 
-def error_of(status: int, codes: Sequence[str]) -> Json:
+def error_of(operation: Operation, status: int, codes: Sequence[str]) -> Json:
     schema = {
         "allOf": [{"$ref": REF.format(name=Error.__name__)}],
         "properties": {"code": {"enum": list(codes)}},
@@ -198,18 +221,24 @@ def error_of(status: int, codes: Sequence[str]) -> Json:
     reason = falcon.code_to_http_status(status)[4:]
     return {
         "description": f"{reason}: {', '.join(f'`{code}`' for code in codes)}.",
-        "headers": headers_of(ERROR_HEADERS.get(status, ()), (HEADER, "Vary")),
+        "headers": headers_of(operation, ERROR_HEADERS.get(status, ()), (HEADER,)),
         "content": {falcon.MEDIA_JSON: {"schema": schema}},
     }
 
 
-def headers_of(always: Iterable[str], perhaps: Iterable[str]) -> Json:
-    """A reference cannot say that a header is always there; so each is described in full where it is."""
-    headers: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in perhaps}
-    for name in always:
-        text, schema = ANSWER_HEADERS[name]
-        headers[name] = {"description": text, "required": True, "schema": schema}
+def headers_of(operation: Operation, always: Iterable[str], perhaps: Iterable[str]) -> Json:
+    """With those that any answer has, or may have by setting. A reference cannot say that a header is always
+    there; so each is described in full where it is not everywhere, or nowhere for certain."""
+    perhaps = (*perhaps, *SETTING, *(() if is_health(operation.path) else LIMITED))
+    headers: Json = {name: header_of(name, required=True) for name in always}
+    for name in (*EVERYWHERE, *perhaps):
+        headers.setdefault(name, {"$ref": f"#/components/headers/{name}"})
     return headers
+
+
+def header_of(name: str, *, required: bool) -> Json:
+    text, schema = ANSWER_HEADERS[name]
+    return {"description": text, "schema": schema} | ({"required": True} if required else {})
 
 
 def answer_types() -> list[Any]:
@@ -236,26 +265,29 @@ def schemas() -> Json:
     """Of all types that are answered with, by name."""
     types = answer_types()
     _, components = msgspec.json.schema_components(types, ref_template=REF)
-    omitting: set[str] = set()
+    structs: dict[str, Any] = {}
     for each in types:
-        find_omitting(msgspec.inspect.type_info(each), omitting)
-    return {name: schema if name in omitting else as_answered(schema) for name, schema in components.items()}
+        find_structs(msgspec.inspect.type_info(each), structs)
+    return {name: as_answered(schema, structs[name]) for name, schema in components.items()}
 
 
-def as_answered(schema: Json) -> Json:
-    """msgspec says what it would read, where a field with a default may be left out; it writes them all."""
+def as_answered(schema: Json, struct: type[msgspec.Struct]) -> Json:
+    """msgspec says what it would read, where a field with a default may be left out; it writes all but those
+    that are UNSET."""
     properties = {
         name: {key: value for key, value in each.items() if key != "default"}
         for name, each in schema["properties"].items()
     }
-    return schema | {"properties": properties, "required": list(properties)}
+    fields = msgspec.structs.fields(struct)
+    required = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
+    return schema | {"properties": properties, "required": required}
 
 
-def find_omitting(kind: Any, found: set[str]) -> None:
-    """The structs in a type, of msgspec's own description of it, that do leave out what is by default."""
-    if isinstance(kind, msgspec.inspect.StructType) and kind.cls.__struct_config__.omit_defaults:
-        found.add(kind.cls.__name__)
+def find_structs(kind: Any, found: dict[str, Any]) -> None:
+    """Those in a type, of msgspec's own description of it, by name."""
+    if isinstance(kind, msgspec.inspect.StructType):
+        found[kind.cls.__name__] = kind.cls
     if isinstance(kind, msgspec.inspect.Type | msgspec.inspect.Field):
         for part in msgspec.structs.astuple(kind):
             for each in part if isinstance(part, tuple) else (part,):
-                find_omitting(each, found)
+                find_structs(each, found)

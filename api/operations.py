@@ -59,8 +59,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """`parameters` are None where a query is not looked at; `needs` is what may be away; `links` names what
-    an answer's batch can be asked next.
+    """`parameters` are None where a query is not looked at; `needs` is what may be away; `sheds` says whether
+    it is turned away where more is asked than can be answered, and not answered without the app (`worker`);
+    `links` names what an answer's batch can be asked next.
 
     `codes` are those of its refusals by status, but for what `openapi` knows: of the parameters, of the
     token where there has to be a `bearer`, of what may be away, and of the server before a resource is asked.
@@ -77,6 +78,7 @@ class Operation:
     body: Mapping[str, str | None] = field(default_factory=dict)
     bearer: bool = False
     needs: Sequence[str] = ()
+    sheds: bool = True
     codes: Mapping[int, Sequence[str]] = field(default_factory=dict)
     links: Sequence[str] = ()
 
@@ -120,9 +122,31 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Retry-After": ("When to ask again, in seconds.", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("What is wrong with the token (RFC 6750).", {"type": "string"}),
     "Content-Disposition": ("What to call the file.", {"type": "string"}),
+    "Content-Encoding": ("`gzip`, to whoever takes it (`Accept-Encoding`).", {"type": "string"}),
+    "RateLimit": (
+        "How often this client may still ask, and within how many seconds.",
+        {"type": "string"},
+    ),
+    "RateLimit-Policy": ("How often a client may ask, and within how many seconds.", {"type": "string"}),
+    "Access-Control-Allow-Origin": ("The page that may read this from a browser.", {"type": "string"}),
+    "Access-Control-Expose-Headers": ("What it may read of the headers.", {"type": "string"}),
+    "X-Content-Type-Options": ("To browsers: nothing is of another type than it says.", {"type": "string"}),
+    "Referrer-Policy": ("To browsers: no other address is told of this one.", {"type": "string"}),
+    "Content-Security-Policy": ("To browsers: what a page may load, if this is one.", {"type": "string"}),
+    "Strict-Transport-Security": ("To browsers, over HTTPS: to ask by HTTPS alone.", {"type": "string"}),
 }
+# What every answer has, whoever writes it (`api.headers`); and what any may have by the server's settings: of
+# HTTPS, of origins (`api.cors`), of limits, which do not count health checks (`api.limits`).
+EVERYWHERE = ("X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy")
+SETTING = (
+    *("Strict-Transport-Security", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers"),
+    "Vary",
+)
+LIMITED = ("RateLimit-Policy", "RateLimit")
+PACKED = ("Content-Encoding",)
 VERSIONED = ("ETag", "Data-Version", "Cache-Control", "Vary")
 FIXED = ("ETag", "Cache-Control", "Vary")
+MADE = ("Cache-Control", "Vary")
 UNCHANGED = "The answer at hand still holds."
 NOT_MODIFIED = Answer(304, UNCHANGED, headers=VERSIONED)
 NO_BATCH = {404: ("batch_not_found",)}
@@ -138,7 +162,7 @@ DATABASE, STORAGE, QUEUE = "database", "storage", "queue"
 
 def versioned(description: str, content: Mapping[str, Any]) -> Answer:
     """What `api.answers` answers with."""
-    return Answer(200, description, content, headers=VERSIONED)
+    return Answer(200, description, content, VERSIONED, PACKED)
 
 
 def told(status: int, description: str, body: Any = KnownBatch, perhaps: Sequence[str] = ()) -> Answer:
@@ -198,7 +222,7 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/batches", "The newest batches", Batches.on_get),
-        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, ("Cache-Control",)),),
+        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, MADE, PACKED),),
         tag="Batches",
         parameters=batches.LIST_PARAMETERS,
         needs=(DATABASE,),
@@ -239,8 +263,8 @@ OPERATIONS = (
         (
             Answer(
                 *(200, "Its faults.", {falcon.MEDIA_JSON: BatchFaults, CSV: str}),
-                headers=("Cache-Control", "Vary"),
-                perhaps=("Content-Disposition",),
+                headers=MADE,
+                perhaps=("Content-Disposition", *PACKED),
             ),
         ),
         tag="Batches",
@@ -255,7 +279,7 @@ OPERATIONS = (
             "What is wrong with a batch, as a file",
             BatchErrorsFile.on_get,
         ),
-        (Answer(200, "Its faults.", {CSV: str}, ("Cache-Control", "Content-Disposition")),),
+        (Answer(200, "Its faults.", {CSV: str}, (*MADE, "Content-Disposition"), PACKED),),
         tag="Batches",
         needs=(DATABASE, STORAGE),
         codes={**NO_BATCH, 503: ("busy",)},
@@ -274,6 +298,7 @@ OPERATIONS = (
         (Answer(200, "It is.", {falcon.MEDIA_JSON: Health}, ("Cache-Control",)),),
         tag="Health",
         parameters=None,
+        sheds=False,
     ),
     Operation(
         *("GET", "/health/ready", "Would a request be answered?", Ready.on_get),
@@ -285,7 +310,7 @@ OPERATIONS = (
     Operation(
         *("GET", "/openapi.json", "This document", OpenApi.on_get),
         (
-            Answer(200, "OpenAPI 3.1.", {falcon.MEDIA_JSON: dict}, FIXED),
+            Answer(200, "OpenAPI 3.1.", {falcon.MEDIA_JSON: dict}, FIXED, PACKED),
             Answer(304, UNCHANGED, headers=FIXED),
         ),
         tag="Documentation",
@@ -295,7 +320,7 @@ OPERATIONS = (
     Operation(
         *("GET", "/docs", "These pages", Docs.on_get),
         (
-            Answer(200, "HTML, which loads nothing from anywhere else.", {HTML: str}, FIXED),
+            Answer(200, "HTML, which loads nothing from anywhere else.", {HTML: str}, FIXED, PACKED),
             Answer(304, UNCHANGED, headers=FIXED),
         ),
         tag="Documentation",

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import falcon
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from access.tokens import WRITE
 from api.acceptance import claim, discard, key_taken
@@ -68,15 +69,15 @@ class UploadPart(msgspec.Struct, frozen=True):
     url: str
 
 
-class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
+class Upload(msgspec.Struct, frozen=True):
     """How to send the file: to `url`, or in `parts` of `part_bytes` each, and then a POST to `complete`."""
 
     method: str
     expires_at: Time
-    url: str | None = None
-    parts: list[UploadPart] | None = None
-    part_bytes: int | None = None
-    complete: str | None = None
+    url: str | UnsetType = UNSET
+    parts: list[UploadPart] | UnsetType = UNSET
+    part_bytes: int | UnsetType = UNSET
+    complete: str | UnsetType = UNSET
 
 
 class UploadAnswer(KnownBatch, frozen=True, kw_only=True):

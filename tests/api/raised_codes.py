@@ -26,6 +26,8 @@ Code = tuple[int, str]
 # Whatever asks these may be told that they are away.
 MAY_BE_AWAY = (Bucket, PartedUpload, WorkQueue, Tokens, translated_errors, begin_upload, *AWAY)
 SERVICE_UNAVAILABLE = (503, "service_unavailable")
+# What asks the database may be told that it takes too long.
+TOO_SLOW = (503, "too_slow")
 
 
 class Reach:
@@ -71,6 +73,7 @@ class Reach:
             self.codes.add((503, "busy"))
         elif target in MAY_BE_AWAY or owner in MAY_BE_AWAY:
             self.codes.add(SERVICE_UNAVAILABLE)
+            self.codes |= {TOO_SLOW} if target is translated_errors else set()
         elif isinstance(target, FunctionType) and target.__module__.startswith("api."):
             self._visit(target, owner)
 

@@ -20,10 +20,11 @@ from api.app import create_app
 from api.batches import Batches
 from api.data_version import NewestVersion
 from api.errors import BadParameter
-from api.operations import OPERATIONS, Operation
+from api.operations import EVERYWHERE, OPERATIONS, Operation
 from api.parameters import Parameter
 from api.settings import read_settings
 from api.store import Store
+from api.worker import ASKS_LIVE
 from database.connect import make_pool
 from tests.api.conformance import assert_conforms, document
 from tests.api.ingestion import NOBODY, bearing
@@ -36,7 +37,20 @@ NOT_OPERATIONS = {("GET", "/docs/{name}")}
 # Of addresses and methods that there are not.
 OF_NO_OPERATION = {"not_found", "method_not_allowed"}
 # Among these is what each parameter refuses.
-TEXTS = ["", "x" * 3_000, "2021-02-30", "0", "-1", "1.5", "maybe", "\0", "http://", "2021-01-01T00:00:00Z"]
+TEXTS = [
+    "",
+    "x" * 3_000,
+    "x/\0",
+    "min",
+    "2021-02-30",
+    "0",
+    "-1",
+    "1.5",
+    "maybe",
+    "\0",
+    "http://",
+    "2021-01-01T00:00:00Z",
+]
 
 
 def name_of(operation: Operation) -> str:
@@ -111,7 +125,7 @@ def test_examples_are_what_the_parameter_takes() -> None:
 def test_the_codes_of_an_operation_are_those_that_its_code_raises(operation: Operation) -> None:
     reached = Reach(operation.respond)
     told = {(status, code) for status, codes in openapi.codes_of(operation).items() for code in codes}
-    for known in (openapi.BEFORE, openapi.ALWAYS):
+    for known in (openapi.BEFORE, openapi.FAILED, openapi.OVER_LIMIT, openapi.SHED):
         told -= {(status, code) for status, codes in known.items() for code in codes}
     if operation.parameters is not None:
         told -= {(400, code) for code in openapi.parameter_codes(operation.parameters)}
@@ -172,6 +186,31 @@ def test_it_is_served_while_everything_else_is_away(alone: Service) -> None:
     assert alone.get("/openapi.json").json() == document()
 
 
+def test_limits_other_origins_and_https_are_told_of() -> None:
+    """What each answer has by the server's settings, and what it is when the limit is reached."""
+    page = "https://app.example.com"
+    asked = [each.path.format(batch=NOBODY) for each in OPERATIONS if each.method == "GET"]
+    own = {"WEB_CONCURRENCY": "1", "RATES_CORS_ORIGINS": page, "RATES_LIMIT": f"{len(asked)}/hour"}
+    with Service(AWAY | own) as service:
+        answers = [
+            service.client.get(path, headers={"Origin": page, "X-Forwarded-Proto": "https"})
+            for path in [*asked, *asked]
+        ]
+    for answer in answers:
+        health = answer.url.path.startswith("/health/")
+        assert answer.headers["access-control-allow-origin"] == page
+        assert answer.headers["strict-transport-security"]
+        assert ("ratelimit" in answer.headers) == (not health)
+    assert {answer.status_code for answer in answers[: len(asked)]} == {200, 400, 503}
+    assert [answer.status_code for answer in answers if answer.url.path == "/docs"] == [200, 429]
+    assert [answer.status_code for answer in answers if answer.url.path == "/health/live"] == [200, 200]
+
+
+def test_only_what_is_answered_without_the_app_may_lack_an_id() -> None:
+    answered = {f"{each.method} {each.path} ".encode() for each in OPERATIONS if not each.sheds}
+    assert answered == {asked for asked in ASKS_LIVE if asked.startswith(b"GET")}
+
+
 def test_an_address_that_only_looks_like_a_batch_is_answered_as_the_document_has_it(
     ingestion: Service,
 ) -> None:
@@ -192,7 +231,9 @@ HEADERS = {
     "cache-control": "no-cache",
     "vary": "Accept",
     "content-type": JSON,
+    **{name.lower(): "x" for name in EVERYWHERE},
 }
+OF_A_REFUSAL = {name: HEADERS[name] for name in ("content-type", *map(str.lower, EVERYWHERE))}
 RATE = GOOD["rates"][0]
 
 
@@ -202,19 +243,21 @@ RATE = GOOD["rates"][0]
         (200, {"rates": [RATE | {"day": "tomorrow"}]}, HEADERS),
         (200, {"rates": [RATE | {"price": "1"}]}, HEADERS),
         (200, {"rates": [RATE | {"currency": "USD"}]}, HEADERS),
-        (200, {"rates": [{"day": "2021-01-01", "price": 1.0}]}, HEADERS),
+        (200, {"rates": [{"count": 3, "price": 1.0}]}, HEADERS),
+        (200, GOOD | {"asked": None}, HEADERS),
         (200, GOOD, {name: value for name, value in HEADERS.items() if name != "etag"}),
         (200, GOOD, HEADERS | {"x-other": "x"}),
         (200, GOOD, HEADERS | {"content-type": "text/plain"}),
         (202, GOOD, HEADERS),
-        (400, {"title": "x", "description": "x", "code": "batch_not_found"}, {"content-type": JSON}),
-        (400, {"title": "x", "code": "invalid_date"}, {"content-type": JSON}),
+        (400, {"title": "x", "description": "x", "code": "batch_not_found"}, OF_A_REFUSAL),
+        (400, {"title": "x", "code": "invalid_date"}, OF_A_REFUSAL),
     ],
     ids=[
         "format",
         "type",
         "key",
         "lacking",
+        "null",
         "no header",
         "a header",
         "media type",
@@ -231,7 +274,7 @@ def test_an_answer_that_is_not_as_told_is_found(status: int, body: Any, headers:
 def test_an_answer_that_is_as_told_passes() -> None:
     assert_conforms("/rates", "get", "GET", httpx.Response(200, json=GOOD, headers=HEADERS))
     refused = {"title": "x", "description": "x", "code": "invalid_date"}
-    assert_conforms("/rates", "get", "GET", httpx.Response(400, json=refused, headers={"content-type": JSON}))
+    assert_conforms("/rates", "get", "GET", httpx.Response(400, json=refused, headers=OF_A_REFUSAL))
 
 
 def test_a_code_that_is_raised_somewhere_below_is_found() -> None:
