@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.pq import ExecStatus
 
 from api.question import Question
-from api.totals import PRICES_MIN, Totals, read_region_totals, read_totals
+from api.totals import PRICES_MIN, Totals, raise_failed, read_region_totals, read_totals
 from database.queries import query
 
 SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -82,8 +83,10 @@ def has_price(totals: Totals) -> bool:
 
 @contextmanager
 def one_snapshot(connection: psycopg.Connection) -> Generator[None]:
-    connection.execute(SNAPSHOT)
+    """By libpq itself: at a ROLLBACK of its own, psycopg deallocates all that is prepared, of `totals` too."""
+    server = connection.pgconn
+    raise_failed(server, server.exec_(SNAPSHOT), ExecStatus.COMMAND_OK)
     try:
         yield
     finally:
-        connection.execute(b"ROLLBACK")  # nothing was written
+        server.exec_(b"ROLLBACK")  # nothing was written

@@ -129,6 +129,16 @@ def test_not_to_widen_is_the_answer_without_the_parameter(service: Service) -> N
     assert service.get("/rates", **question, widen="false").text == service.get("/rates", **question).text
 
 
+def test_statements_that_are_prepared_stay_so(filled: Database) -> None:
+    """psycopg prepares what is asked often by itself, and at a ROLLBACK would forget that and all others."""
+    own = {"WEB_CONCURRENCY": "1", "API_THREADS": "1", "RATES_ANSWERS_BYTES_MAX": "0"}
+    with Service(filled.environment("rates_api") | own) as service:
+        for _ in range(10):
+            assert service.get("/ports").status_code == 200
+        widened(service, "CNSGH", "EETLL", DAY)
+        assert service.rates("CNSGH", "EETLL", DAY)
+
+
 def test_a_strict_question_knows_the_codes_that_were_asked_for(service: Service) -> None:
     question = {"date_from": DAY, "date_to": DAY, "widen": "true", "strict": "true"}
     assert service.get("/rates", orig_code="CNSGH", dest_code="EETLL", **question).status_code == 200
