@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 import falcon
 import msgspec
@@ -12,12 +12,15 @@ import msgspec
 from api.answers import Answers, Made
 from api.errors import BadParameter
 from api.pages import LIMIT, next_address, read_page, unknown_code
-from api.parameters import Parameter, read_parameters
-from api.question import code_parameter, read_code
+from api.parameters import PRINTABLE, Parameter, read_parameters, shown
+from api.question import CODE_CHARS_MAX, code_parameter
 from api.store import Store
 
 # How far one request looks for lanes where few lead from the one place to the other: some tenths of a second.
 STEPS_MAX = 5_000
+# A code in a position: the slash, which parts it from the other one, and the percent are written out.
+CODE = rf"((?:{PRINTABLE[:-1]}/%]|%2F|%25){{0,{CODE_CHARS_MAX}}})"
+POSITION = re.compile(f"{CODE}/{CODE}")
 PLACE = "port of this code and no region of this slug"
 
 
@@ -94,15 +97,15 @@ def position_behind(lanes: list[Lane], limit: int, cut: Position) -> Position:
 
 def text_of(position: Position) -> str:
     """As `read_position` reads it; nothing forbids a slash within a code."""
-    return "/".join(quote(code or "", safe="") for code in position)
+    return "/".join((code or "").replace("%", "%25").replace("/", "%2F") for code in position)
 
 
 def read_position(name: str, text: str) -> Position:
-    parts = [unquote(part) for part in text.split("/")]
-    if len(parts) != 2:
-        reason = f"{name} is {text[:100]!r}; expected the two codes of a lane, as CNSGH/DEHAM."
+    match = POSITION.fullmatch(text)
+    if match is None:
+        reason = f"{name} is {shown(text)}; expected the two codes of a lane, as CNSGH/DEHAM."
         raise BadParameter(reason, code=f"invalid_{name}")
-    return Position(*(read_code(name, part) for part in parts))
+    return Position(*(code.replace("%2F", "/").replace("%25", "%") for code in match.groups()))
 
 
 PARAMETERS = (
@@ -112,9 +115,9 @@ PARAMETERS = (
     Parameter(
         "after",
         "The last lane of the page before; `next` has it.",
-        {"type": "string", "pattern": "^[^/]*/[^/]*$", "examples": ["CNSGH/DEHAM"]},
+        {"type": "string", "pattern": f"^{POSITION.pattern}$", "examples": ["CNSGH/DEHAM"]},
         read_position,
         default=Position(None, None),
-        codes=("invalid_after", "invalid_code"),
+        codes=("invalid_after",),
     ),
 )

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import falcon
 
 from api.errors import BadParameter
-from api.parameters import NOT_UTF8, Parameter, number_parameter
+from api.parameters import NOT_UTF8, PRINTABLE_OR_SPACE, Parameter, number_parameter
 from api.store import Store
 from api.totals import DataVersion
 from database.queries import query
@@ -58,7 +58,12 @@ LIMIT = number_parameter("limit", "How many at most.", LISTED_MAX, LISTED)
 SEARCH = Parameter(
     "name",
     "Words, each of which is in the name or begins the code; case, accents and punctuation do not count.",
-    {"type": "string", "maxLength": NAME_CHARS_MAX, "examples": ["sao tome"]},
+    {
+        "type": "string",
+        "maxLength": NAME_CHARS_MAX,
+        "pattern": f"^{PRINTABLE_OR_SPACE}*$",
+        "examples": ["sao tome"],
+    },
     read_words,
     default=(),
     codes=("invalid_name",),

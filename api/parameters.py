@@ -24,6 +24,11 @@ PRINTABLE = (
     r"[^\x00-\x1f\x7f-\xa0\xad\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
     r"\ue000-\uf8ff\ufeff\ufff0-\uffff]"
 )
+# Likewise, of any space too.
+PRINTABLE_OR_SPACE = (
+    r"[^\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\ue000-\uf8ff\ufeff\ufff0-\uffff]"
+)
 
 
 @dataclass(frozen=True)

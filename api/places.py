@@ -13,8 +13,6 @@ from api.parameters import Parameter, printable, read_parameters
 from api.question import CODE_CHARS_MAX, read_code
 from api.store import Store
 
-TEXT = printable(CODE_CHARS_MAX, chars_min=0)
-
 
 class Port(msgspec.Struct):
     """`region` is the slug of the region that it is right below, `regions` those of all that it is below,
@@ -105,14 +103,17 @@ def asked_for(asked: dict) -> dict:
     return {**asked, "words": list(asked["name"]), "limit": asked["limit"] + 1}
 
 
-def code_parameter(name: str, description: str, default: str | None = None) -> Parameter:
+def code_parameter(
+    name: str, description: str, *, default: str | None = None, chars_min: int = 0
+) -> Parameter:
     """Empty is a text as well: no code lies before it, and no region above it."""
-    return Parameter(name, description, TEXT, read_code, default=default, codes=("invalid_code",))
+    schema = printable(CODE_CHARS_MAX, chars_min)
+    return Parameter(name, description, schema, read_code, default=default, codes=("invalid_code",))
 
 
 PORTS_PARAMETERS = (
     SEARCH,
-    code_parameter("region", "A region's slug: the ports below it, at whatever depth."),
+    code_parameter("region", "A region's slug: the ports below it, at whatever depth.", chars_min=1),
     LIMIT,
     code_parameter("after", "The last code of the page before; `next` has it.", default=""),
 )

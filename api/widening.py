@@ -83,7 +83,7 @@ def has_price(totals: Totals) -> bool:
 
 @contextmanager
 def one_snapshot(connection: psycopg.Connection) -> Generator[None]:
-    """By libpq itself: at a ROLLBACK of its own, psycopg deallocates all that is prepared, of `totals` too."""
+    """By libpq itself: at a ROLLBACK of its own, psycopg deallocates what is prepared, by `totals` too."""
     server = connection.pgconn
     raise_failed(server, server.exec_(SNAPSHOT), ExecStatus.COMMAND_OK)
     try:

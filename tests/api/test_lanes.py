@@ -197,7 +197,8 @@ def test_a_place_that_there_is_not_is_named(service: Service) -> None:
         ("orig_code=CNSGH&limit=0", "invalid_limit"),
         ("orig_code=CNSGH&after=DEHAM", "invalid_after"),
         ("orig_code=CNSGH&after=a/b/c", "invalid_after"),
-        ("orig_code=CNSGH&after=CNSGH/%2500", "invalid_code"),
+        ("orig_code=CNSGH&after=CNSGH/%2500", "invalid_after"),
+        ("orig_code=CNSGH&after=CNSGH/%00", "invalid_after"),
         ("orig_code=CNSGH&date_from=2021-01-01", "unknown_parameter"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import falcon.inspect
 import httpx
+import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -131,6 +132,24 @@ def test_the_codes_of_an_operation_are_those_that_its_code_raises(operation: Ope
         told -= {(400, code) for code in openapi.parameter_codes(operation.parameters)}
     assert reached.reads_parameters == (operation.parameters is not None)
     assert reached.codes == told
+
+
+@pytest.mark.parametrize("parameter", parameters(), ids=lambda parameter: parameter.name)
+def test_a_text_is_taken_as_its_schema_has_it(parameter: Parameter) -> None:
+    """A format says less than there is to say, and a number is none until it is read."""
+    if parameter.schema["type"] != "string" or "format" in parameter.schema:
+        return
+    schema = jsonschema_rs.Draft202012Validator(dict(parameter.schema))
+    around = ["", *(str(one) for one in parameter.schema.get("examples", ()))]
+    characters = [f"{one}{chr(number)}" for one in around for number in range(256)]
+    for text in [*TEXTS, *characters, "%2F/%25", "%2f/%2", "A/B"]:
+        try:
+            parameter.read(parameter.name, text)
+        except BadParameter:
+            assert not schema.is_valid(text), text
+        else:
+            # An empty one is missing, or no place.
+            assert schema.is_valid(text) or not text, text
 
 
 @pytest.mark.parametrize("parameter", parameters(), ids=lambda parameter: parameter.name)
