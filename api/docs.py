@@ -15,7 +15,7 @@ from pathlib import Path
 
 import falcon
 
-from api import compression
+from api import compression, headers
 
 OURS = Path(__file__).parent / "docs_page"
 PACKAGE = "flask_swagger_ui"
@@ -81,7 +81,7 @@ class OpenApi:
 class Docs:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """The document as pages, from which requests can be sent."""
-        response.set_header("Content-Security-Policy", POLICY)
+        response.set_header(headers.POLICY, POLICY)
         read_document(OURS / "page.html").respond(request, response)
 
     on_head = on_get
