@@ -20,12 +20,12 @@ from api.errors import Error
 from api.health import is_health
 from api.operations import (
     ANSWER_HEADERS,
+    COMMON_HEADERS,
     DATABASE,
     EVERYWHERE,
     LIMITED,
     OPERATIONS,
     REQUEST_ID,
-    SETTING,
     Answer,
     Operation,
     RequestHeader,
@@ -39,8 +39,7 @@ DESCRIPTION = (
     "Reading needs no token. Every error is JSON: `title` and `description` are for people, `code` is stable."
     " Where there is nothing it is `not_found` (404), where a method is not taken `method_not_allowed` (405)."
     " Whatever takes `GET` takes `HEAD` as well, and all of it `OPTIONS`.\n\n"
-    "Two things are the server's setting: how often one client may ask, which `RateLimit` tells, and which"
-    " pages of other origins may ask from a browser."
+    "Besides what is said of it, each answer has, or by the server's settings may have:\n\n"
 )
 REF = "#/components/schemas/{name}"
 PLACEHOLDER = re.compile(r"{(\w+)}")
@@ -71,7 +70,7 @@ SLOW = {503: ("too_slow",)}
 ERROR_HEADERS = {
     401: ("WWW-Authenticate",),
     403: ("WWW-Authenticate",),
-    429: ("Retry-After",),
+    429: ("Retry-After", *LIMITED),
     503: ("Retry-After",),
 }
 Json = dict[str, Any]
@@ -90,14 +89,14 @@ def make_document() -> Json:
         "info": {
             "title": "Rates",
             "version": VERSION,
-            "description": DESCRIPTION,
+            "description": DESCRIPTION + common_headers(),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "headers": {name: header_of(name, required=name in EVERYWHERE) for name in ANSWER_HEADERS},
+            "headers": {name: header_of(name, required=name in EVERYWHERE) for name in COMMON_HEADERS},
             "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -157,9 +156,7 @@ def header_parameter(header: RequestHeader) -> Json:
 
 def responses(operation: Operation) -> Json:
     answers = {str(answer.status): answer_of(operation, answer) for answer in operation.answers}
-    refusals = {
-        str(status): error_of(operation, status, codes) for status, codes in codes_of(operation).items()
-    }
+    refusals = {str(status): error_of(status, codes) for status, codes in codes_of(operation).items()}
     return answers | refusals
 
 
@@ -171,7 +168,7 @@ def answer_of(operation: Operation, answer: Answer) -> Json:
         perhaps = HEADER, *perhaps
     described: Json = {
         "description": answer.description,
-        "headers": headers_of(operation, always, perhaps),
+        "headers": headers_of(always, perhaps),
     }
     if answer.content:
         described["content"] = {
@@ -213,7 +210,7 @@ def parameter_codes(parameters: Sequence[Parameter]) -> tuple[str, ...]:
     return (*codes, *own)
 
 
-def error_of(operation: Operation, status: int, codes: Sequence[str]) -> Json:
+def error_of(status: int, codes: Sequence[str]) -> Json:
     schema = {
         "allOf": [{"$ref": REF.format(name=Error.__name__)}],
         "properties": {"code": {"enum": list(codes)}},
@@ -221,24 +218,25 @@ def error_of(operation: Operation, status: int, codes: Sequence[str]) -> Json:
     reason = falcon.code_to_http_status(status)[4:]
     return {
         "description": f"{reason}: {', '.join(f'`{code}`' for code in codes)}.",
-        "headers": headers_of(operation, ERROR_HEADERS.get(status, ()), (HEADER,)),
+        "headers": headers_of(ERROR_HEADERS.get(status, ()), (HEADER,)),
         "content": {falcon.MEDIA_JSON: {"schema": schema}},
     }
 
 
-def headers_of(operation: Operation, always: Iterable[str], perhaps: Iterable[str]) -> Json:
-    """With those that any answer has, or may have by setting. A reference cannot say that a header is always
-    there; so each is described in full where it is not everywhere, or nowhere for certain."""
-    perhaps = (*perhaps, *SETTING, *(() if is_health(operation.path) else LIMITED))
-    headers: Json = {name: header_of(name, required=True) for name in always}
-    for name in (*EVERYWHERE, *perhaps):
-        headers.setdefault(name, {"$ref": f"#/components/headers/{name}"})
-    return headers
+def headers_of(always: Iterable[str], perhaps: Iterable[str]) -> Json:
+    return {name: header_of(name, required=True) for name in always} | {
+        name: header_of(name, required=False) for name in perhaps
+    }
 
 
 def header_of(name: str, *, required: bool) -> Json:
     text, schema = ANSWER_HEADERS[name]
     return {"description": text, "schema": schema} | ({"required": True} if required else {})
+
+
+def common_headers() -> str:
+    """In Markdown; `components` has them for programs. At each answer they would hide what is its own."""
+    return "\n".join(f"- `{name}`: {ANSWER_HEADERS[name][0]}" for name in COMMON_HEADERS)
 
 
 def answer_types() -> list[Any]:
@@ -280,7 +278,8 @@ def as_answered(schema: Json, struct: type[msgspec.Struct]) -> Json:
     }
     fields = msgspec.structs.fields(struct)
     required = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
-    return schema | {"properties": properties, "required": required}
+    said = {"description": inspect.getdoc(struct)} if "description" in schema else {}
+    return schema | said | {"properties": properties, "required": required}
 
 
 def find_structs(kind: Any, found: dict[str, Any]) -> None:

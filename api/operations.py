@@ -136,13 +136,11 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Strict-Transport-Security": ("To browsers, over HTTPS: to ask by HTTPS alone.", {"type": "string"}),
 }
 # What every answer has, whoever writes it (`api.headers`); and what any may have by the server's settings: of
-# HTTPS, of origins (`api.cors`), of limits, which do not count health checks (`api.limits`).
+# limits, which do not count health checks (`api.limits`), of HTTPS, of origins (`api.cors`).
 EVERYWHERE = ("X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy")
-SETTING = (
-    *("Strict-Transport-Security", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers"),
-    "Vary",
-)
 LIMITED = ("RateLimit-Policy", "RateLimit")
+OF_ORIGINS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary")
+COMMON_HEADERS = (*LIMITED, *EVERYWHERE, "Strict-Transport-Security", *OF_ORIGINS)
 PACKED = ("Content-Encoding",)
 VERSIONED = ("ETag", "Data-Version", "Cache-Control", "Vary")
 FIXED = ("ETag", "Cache-Control", "Vary")

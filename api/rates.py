@@ -22,7 +22,7 @@ from api.widening import Used, read_widened
 
 
 class Rate(msgspec.Struct, gc=False):
-    """One day: `price` is the mean in USD, null below PRICES_MIN prices; `count` is null for no prices. What
+    """One day: `price` is the mean in USD, null below three prices; `count` is null for no prices. What
     `fields` leaves out is not there."""
 
     count: int | UnsetType | None
@@ -60,7 +60,8 @@ class Rates:
         self._rules = f"{self.days_max} {self.strict} "
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """One entry for each calendar day from `date_to` back to `date_from`."""
+        """One entry for each calendar day from `date_to` back to `date_from`. How many days one request may
+        ask for is the server's setting."""
         in_csv = as_csv.is_preferred(request)
 
         def make() -> Made:

@@ -51,11 +51,8 @@ def assert_conforms(path: str, method: str, sent: str, response: httpx.Response)
     where = f"{sent} {path}: {response.status_code} {dict(response.headers)} {response.text[:500]}"
     told = document()["paths"][path][method]["responses"].get(str(response.status_code))
     assert told, f"not in the document: {where}"
-    components = document()["components"]["headers"]
-    headers = {
-        name.lower(): components[name] if "$ref" in header else header
-        for name, header in told["headers"].items()
-    }
+    told_headers = document()["components"]["headers"] | told["headers"]
+    headers = {name.lower(): header for name, header in told_headers.items()}
     always = {name for name, header in headers.items() if header.get("required")}
     given = response.headers.keys()
     assert always <= given, f"lacks {always - given}: {where}"
