@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import count
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import requests
 import schemathesis
 from hypothesis import strategies as st
-from schemathesis import Case, GenerationMode, HookContext, SerializationContext
+from schemathesis import Case, GenerationMode, HookContext, Response, SerializationContext
 
 # Any two of them, and of the document's examples, are a range of 366 days at most.
 DAYS = st.dates(date(2021, 1, 1), date(2021, 12, 31)).map(date.isoformat)
@@ -32,6 +36,10 @@ MEANT: Mapping[str, tuple[str, ...]] = {
     "/regions": ("parent",),
 }
 SLUGS = ("region", "parent")
+# Requests that were answered, of which the number goes into the file named here.
+SENT_FILE = "RATES_FUZZ_SENT_FILE"
+sent = count()
+KEY, NO_UTF8 = "Idempotency-Key", "\xff"
 PAST = re.compile(r"^20(?=\d\d-)")
 
 schemathesis.openapi.format("date", DAYS)
@@ -48,10 +56,12 @@ def write_bytes(_context: SerializationContext, value: Any) -> bytes:
 @schemathesis.hook
 def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Waits for a batch for a moment only, and for a deadline that was taken from some answer's times,
-    a hundred years more. What is to be answered asks for places that there are, where others are refused, and
-    for no reversed range."""
+    a hundred years more. A key that is not ASCII is not UTF-8 either, which would be taken. What is to be
+    answered asks for places that there are, where others are refused, and for no reversed range."""
     if case.headers and "wait=" in case.headers.get("Prefer", ""):
         case.headers["Prefer"] = "wait=1"
+    if case.headers and not case.headers.get(KEY, "").isascii():
+        case.headers[KEY] += NO_UTF8
     if not case.query:
         return
     if isinstance(deadline := case.query.get("deadline"), str):
@@ -79,3 +89,13 @@ def places(address: str) -> tuple[list[str], list[str]]:
     slugs = [each["slug"] for each in requests.get(f"{address}/regions", timeout=10).json()["regions"]]
     ports = [each["code"] for each in requests.get(f"{address}/ports", timeout=10).json()["ports"]]
     return [*ports, *slugs], slugs
+
+
+@schemathesis.hook
+def after_call(_context: HookContext, _case: Case, _response: Response) -> None:
+    next(sent)
+
+
+@atexit.register
+def tell_sent() -> None:
+    Path(os.environ[SENT_FILE]).write_text(str(next(sent)))
