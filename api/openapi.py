@@ -10,7 +10,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import falcon
 import msgspec
@@ -270,14 +270,14 @@ def schemas() -> Json:
 
 
 def as_answered(schema: Json, struct: type[msgspec.Struct]) -> Json:
-    """msgspec says what it would read, where a field with a default may be left out; it writes all but those
-    that are UNSET."""
+    """msgspec says what it would read, where a field with a default may be left out; it writes all but what
+    may be UNSET, and is."""
     properties = {
         name: {key: value for key, value in each.items() if key != "default"}
         for name, each in schema["properties"].items()
     }
     fields = msgspec.structs.fields(struct)
-    required = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
+    required = [field.encode_name for field in fields if msgspec.UnsetType not in get_args(field.type)]
     said = {"description": inspect.getdoc(struct)} if "description" in schema else {}
     return schema | said | {"properties": properties, "required": required}
 
