@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from threading import Lock
+from typing import NamedTuple
 
 import falcon
 from cachetools import LRUCache
@@ -28,21 +29,30 @@ VARY = "Accept, Accept-Encoding"
 ANY = "*"
 # What an answer takes in memory besides its texts (`test_what_is_kept_takes_no_more_memory_than_is_allowed`).
 ANSWER_BYTES = 600
-Made = tuple[DataVersion, bytes]
+LINK_BYTES = 60
+
+
+class Made(NamedTuple):
+    """An answer's body, and what its `Link` header says, if it has one."""
+
+    version: DataVersion
+    body: bytes
+    link: str | None = None
 
 
 class Answer:
     """`tag` is its ETag: weak, since packed or not it is the same."""
 
-    __slots__ = ("body", "packed", "size", "tag", "version")
+    __slots__ = ("body", "link", "packed", "size", "tag", "version")
 
-    def __init__(self, version: DataVersion, key: str, body: bytes) -> None:
-        self.version = version
-        self.tag = tag_of(version, key)
-        self.body = body
+    def __init__(self, key: str, made: Made) -> None:
+        self.version, self.body, self.link = made
+        self.tag = tag_of(self.version, key)
         self.packed: bytes | None = None
         # A body that may be sent packed is kept both ways.
-        self.size = ANSWER_BYTES + len(key) + len(body) * (2 if len(body) >= compression.MIN_BYTES else 1)
+        body_bytes = len(self.body) * (2 if len(self.body) >= compression.MIN_BYTES else 1)
+        link_bytes = LINK_BYTES + len(self.link) if self.link else 0
+        self.size = ANSWER_BYTES + len(key) + body_bytes + link_bytes
 
 
 @dataclass
@@ -84,8 +94,7 @@ class Answers:
                 if is_known(request, known, tag):
                     send_nothing(response, tag, newest)
                     return
-            version, body = make()
-            answer = Answer(version, key, body)
+            answer = Answer(key, make())
             if answer.size <= self.bytes_max:
                 with self._lock:
                     self._kept[key] = answer
@@ -108,6 +117,8 @@ def is_known(request: falcon.Request, known: str, tag: str) -> bool:
 def send(request: falcon.Request, response: falcon.Response, answer: Answer, media_type: str) -> None:
     label(response, answer.tag, answer.version)
     response.content_type = media_type
+    if answer.link:
+        response.set_header("Link", answer.link)
     if len(answer.body) >= compression.MIN_BYTES and compression.is_taken(request):
         if answer.packed is None:
             answer.packed = compression.compress(answer.body)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import falcon
+import msgspec
 from falcon import mediatypes
 from falcon.errors import InvalidMediaType
 
@@ -32,6 +33,16 @@ def prefers_csv(accepted: str) -> bool:
         return wanted > 0 and wanted > mediatypes.quality(falcon.MEDIA_JSON, accepted.lower())
     except InvalidMediaType:
         return False
+
+
+def table_of(kind: type[msgspec.Struct], rows: Sequence[msgspec.Struct]) -> bytes:
+    """A line each, below the names of their fields; what is a list has blanks between its elements."""
+    lines = ([plain(value) for value in msgspec.structs.astuple(row)] for row in rows)
+    return spelled([kind.__struct_fields__, *lines])
+
+
+def plain(value: Any) -> Any:
+    return " ".join(value) if isinstance(value, list) else value
 
 
 def spelled(rows: Iterable[Iterable[Any]]) -> bytes:

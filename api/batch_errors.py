@@ -16,6 +16,7 @@ from api.compression import packed, respond_json
 from api.errors import BadParameter
 from api.known import KnownBatches, RowFault, batch_id
 from api.ledger import FIRST, BatchStatus, Fault, Place
+from api.pages import next_link
 from api.parameters import Parameter, number_parameter, read_parameters
 from api.threads import Threads
 
@@ -54,6 +55,7 @@ class BatchErrors:
             place = found[limit - 1][0]
             query = urlencode({"limit": limit, "after": f"{place.chunk_no}-{place.error_no}"})
             following = f"/batches/{batch_id(batch)}/errors?{query}"
+            response.set_header("Link", next_link(following))
         errors = [RowFault(*fault) for _, fault in found[:limit]]
         respond_json(request, response, BatchFaults(errors, following))
 

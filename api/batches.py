@@ -19,6 +19,7 @@ from api.intake import Body, take_in
 from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_status
 from api.ledger import STATES
 from api.orders import CONTENT, PARAMETERS, read_order
+from api.pages import next_link
 from api.parameters import Parameter, number_parameter, read_parameters
 from api.threads import Threads
 from storage.layout import batch_id_of
@@ -84,6 +85,7 @@ class Batches:
         if len(statuses) > limit:
             query = ({"state": state} if state else {}) | {"limit": limit, "before": shown[-1].batch_no}
             following = f"/batches?{urlencode(query)}"
+            response.set_header("Link", next_link(following))
         listed = [of_status(status, faults[status.batch_no]) for status in shown]
         respond_json(request, response, BatchList(listed, following))
 

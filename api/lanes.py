@@ -9,12 +9,13 @@ from typing import NamedTuple
 import falcon
 import msgspec
 
-from api.answers import Answers, Made
+from api.answers import Answers
 from api.errors import BadParameter
-from api.pages import LIMIT, next_address, read_page, unknown_code
+from api.pages import LIMIT, next_address, read_page, respond_page, unknown_code
 from api.parameters import PRINTABLE, Parameter, read_parameters, shown
 from api.question import CODE_CHARS_MAX, code_parameter
 from api.store import Store
+from api.totals import DataVersion
 
 # How far one request looks for lanes where few lead from the one place to the other: some tenths of a second.
 STEPS_MAX = 5_000
@@ -62,7 +63,7 @@ class Lanes:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """A page of them."""
 
-        def make() -> Made:
+        def read() -> tuple[DataVersion, LanesPage]:
             asked = read_parameters(request, PARAMETERS)
             limit, after = asked["limit"], asked["after"]
             values = {
@@ -80,9 +81,9 @@ class Lanes:
             lanes = [Lane(*row[4:]) for row in rows if row[4] is not None]
             last = position_behind(lanes, limit, Position(*rows[0][2:4]))
             following = None if last.orig_code is None else next_address(request, text_of(last))
-            return version, msgspec.json.encode(LanesPage(lanes[:limit], following))
+            return version, LanesPage(lanes[:limit], following)
 
-        self.answers.respond(request, response, make)
+        respond_page(self.answers, request, response, read, Lane)
 
     on_head = on_get
 

@@ -1,14 +1,17 @@
-"""Lists that are answered a page at a time: how long one is, where it begins, and what is searched for."""
+"""Lists that are answered a page at a time: how long one is, where it begins, and where the next one is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import falcon
+import msgspec
 
+from api import as_csv
+from api.answers import Answers, Made
 from api.errors import BadParameter
 from api.parameters import NOT_UTF8, PRINTABLE_OR_SPACE, Parameter, number_parameter
 from api.store import Store
@@ -30,6 +33,31 @@ def read_page(
     rows = store.read(lambda connection: connection.execute(query("api", name), values).fetchall())
     number, changed_at = rows[0][:2]
     return DataVersion(number, (changed_at - TIME_0) // MICROSECOND), [row[2:] for row in rows]
+
+
+def respond_page(
+    answers: Answers,
+    request: falcon.Request,
+    response: falcon.Response,
+    read: Callable[[], tuple[DataVersion, msgspec.Struct]],
+    kind: type[msgspec.Struct],
+) -> None:
+    """`read` reads a page: its rows, which are of this kind, and the address of the next one. A header has it
+    too, since CSV has no place for that."""
+    in_csv = as_csv.is_preferred(request)
+
+    def make() -> Made:
+        version, page = read()
+        rows, following = msgspec.structs.astuple(page)
+        body = as_csv.table_of(kind, rows) if in_csv else msgspec.json.encode(page)
+        return Made(version, body, following and next_link(following))
+
+    answers.respond(request, response, make, as_csv.CONTENT_TYPE if in_csv else falcon.MEDIA_JSON)
+
+
+def next_link(address: str) -> str:
+    """As RFC 8288 has it."""
+    return f'<{address}>; rel="next"'
 
 
 def next_address(request: falcon.Request, after: str) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import falcon
 import msgspec
 
-from api.answers import Answers, Made
-from api.pages import LIMIT, SEARCH, next_address, read_page, unknown_code
+from api.answers import Answers
+from api.pages import LIMIT, SEARCH, next_address, read_page, respond_page, unknown_code
 from api.parameters import Parameter, printable, read_parameters
 from api.question import CODE_CHARS_MAX, read_code
 from api.store import Store
+from api.totals import DataVersion
 
 
 class Port(msgspec.Struct):
@@ -58,7 +59,7 @@ class Ports:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """A page of them."""
 
-        def make() -> Made:
+        def read() -> tuple[DataVersion, PortsPage]:
             asked = read_parameters(request, PORTS_PARAMETERS)
             version, rows = read_page(self.store, "ports", asked_for(asked))
             if not rows[0][0]:
@@ -66,9 +67,9 @@ class Ports:
             ports = [Port(*row[1:]) for row in rows if row[1] is not None]
             shown = ports[: asked["limit"]]
             following = next_address(request, shown[-1].code) if len(ports) > len(shown) else None
-            return version, msgspec.json.encode(PortsPage(shown, following))
+            return version, PortsPage(shown, following)
 
-        self.answers.respond(request, response, make)
+        respond_page(self.answers, request, response, read, Port)
 
     on_head = on_get
 
@@ -83,7 +84,7 @@ class Regions:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """A page of them."""
 
-        def make() -> Made:
+        def read() -> tuple[DataVersion, RegionsPage]:
             asked = read_parameters(request, REGIONS_PARAMETERS)
             version, rows = read_page(self.store, "regions", asked_for(asked))
             if not rows[0][0]:
@@ -91,9 +92,9 @@ class Regions:
             regions = [Region(*row[1:]) for row in rows if row[1] is not None]
             shown = regions[: asked["limit"]]
             following = next_address(request, shown[-1].slug) if len(regions) > len(shown) else None
-            return version, msgspec.json.encode(RegionsPage(shown, following))
+            return version, RegionsPage(shown, following)
 
-        self.answers.respond(request, response, make)
+        respond_page(self.answers, request, response, read, Region)
 
     on_head = on_get
 

@@ -67,7 +67,7 @@ class Rates:
         def make() -> Made:
             question = read_question(request, days_max=self.days_max, strict=self.strict)
             version, answer = self.answer(question)
-            return version, csv_of(question, answer) if in_csv else msgspec.json.encode(answer)
+            return Made(version, csv_of(question, answer) if in_csv else msgspec.json.encode(answer))
 
         media_type = as_csv.CONTENT_TYPE if in_csv else falcon.MEDIA_JSON
         self.answers.respond(request, response, make, media_type, self._rules)

@@ -35,6 +35,7 @@ class World:
     data: DataVersion = FIRST
     known: DataVersion | None = FIRST
     text: str = "short"
+    link: str | None = None
     made: int = 0
     versions_asked: int = 0
 
@@ -65,7 +66,7 @@ class Thing:
             with self.lock:
                 self.world.made += 1
             data = self.world.data
-            return data, f"{data.number} {self.world.text}".encode()
+            return Made(data, f"{data.number} {self.world.text}".encode(), self.world.link)
 
         wanted = falcon.MEDIA_TEXT if request.accept == falcon.MEDIA_TEXT else falcon.MEDIA_JSON
         self.answers.respond(request, response, make, wanted)
@@ -165,6 +166,17 @@ def test_head_has_the_headers_of_get_and_shares_its_answer(client: TestClient, w
     assert world.made == 1
 
 
+def test_what_a_header_says_of_the_next_page_is_kept_with_the_answer(
+    client: TestClient, world: World
+) -> None:
+    world.link = '</thing?after=7>; rel="next"'
+    assert [get(client).headers["link"] for _ in range(2)] == [world.link] * 2
+    assert world.made == 1
+    world.link = None
+    world.move_to(SECOND)
+    assert "link" not in get(client).headers
+
+
 # --- 304 ---------------------------------------------------------------------------------------------------
 
 
@@ -258,9 +270,14 @@ def test_many_at_once_get_whole_answers_of_the_version_that_they_say(world: Worl
 # --- bounded -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("key", "text"), [(10, 60), (4_000, 60), (100, 3_000)])
-def test_what_is_kept_takes_no_more_memory_than_is_allowed(world: World, key: int, text: int) -> None:
-    """Whatever it is that is asked for: addresses count as well, and bodies kept both ways."""
+@pytest.mark.parametrize(
+    ("key", "text", "link"), [(10, 60, 0), (4_000, 60, 0), (100, 3_000, 0), (10, 60, 900)]
+)
+def test_what_is_kept_takes_no_more_memory_than_is_allowed(
+    world: World, key: int, text: int, link: int
+) -> None:
+    """Whatever it is that is asked for: addresses count as well, also those of next pages, and bodies kept
+    both ways."""
     bytes_max = 200_000
     client = client_of(world, bytes_max)
     random = Random(1)  # noqa: S311
@@ -270,8 +287,9 @@ def test_what_is_kept_takes_no_more_memory_than_is_allowed(world: World, key: in
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(bytes_max // (600 + key + text) + 100):
+        for number in range(bytes_max // (600 + key + text + link) + 100):
             world.text = random.randbytes(text // 2).hex()
+            world.link = random.randbytes(link // 2).hex() or None
             get(client, f"a={number + 100:0{key}}", Accept_Encoding="gzip")
         after, _ = tracemalloc.get_traced_memory()
     finally:

@@ -36,6 +36,7 @@ def test_all_faults_are_told_once_in_pages(ingestion: Service, bad: UUID) -> Non
         assert page.keys() == {"errors", "next"}
         lines += [error["line"] for error in page["errors"]]
         address = page["next"]
+        assert answer.headers.get("link") == (address and f'<{address}>; rel="next"')
     assert lines == list(range(2, FAULTS + 2))
 
 

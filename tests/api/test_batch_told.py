@@ -279,15 +279,17 @@ def test_batches_are_listed_newest_first_in_pages(ingestion: Service, filled: Da
         assert all(batch.keys() == BATCH_KEYS for batch in page["batches"])
         found += [batch["batch"] for batch in page["batches"]]
         address = page["next"]
+        assert answer.links["next"]["url"] == address
         assert address.startswith("/batches?state=published&limit=2&before=")
     assert found[:5] == made[::-1]
 
 
 def test_the_last_page_has_no_next_one(ingestion: Service, filled: Database) -> None:
     planned(filled, state="withdrawn")
-    page = ingestion.get("/batches", state="withdrawn", limit="100").json()
-    assert page["batches"]
-    assert page["next"] is None
+    answer = ingestion.get("/batches", state="withdrawn", limit="100")
+    assert answer.json()["batches"]
+    assert answer.json()["next"] is None
+    assert "link" not in answer.headers
 
 
 def test_each_in_a_list_has_its_first_errors(ingestion: Service, filled: Database) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -136,6 +138,30 @@ def test_pages_add_up_to_all_whatever_is_withdrawn_among_them(
     )
 
 
+@pytest.mark.parametrize("limit", ["2", "1000"])
+def test_csv_has_the_same_lanes_and_a_header_says_where_the_next_page_is(
+    service: Service, limit: str
+) -> None:
+    address, found = f"/lanes?orig_code=world&dest_code=europe&limit={limit}", []
+    while address:
+        page = service.client.get(address, headers={"Accept": "text/csv"})
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+        first, *lines = csv.reader(io.StringIO(page.text, newline=""))
+        found += [dict(zip(first, line, strict=True)) for line in lines]
+        in_json = service.get(address)
+        address = page.links["next"]["url"] if page.links else None
+        assert (in_json.links, in_json.json()["next"]) == (page.links, address)
+    lanes_of_europe = expected("world", "europe")
+    assert len(lanes_of_europe) > 4
+    assert found == [{name: str(value) for name, value in lane.items()} for lane in lanes_of_europe]
+
+
+def test_csv_of_no_lanes_is_the_names_of_the_fields(service: Service) -> None:
+    answer = service.client.get("/lanes?orig_code=empty_sea", headers={"Accept": "text/csv"})
+    assert answer.text == "orig_code,dest_code,first_month,last_month,months,prices\r\n"
+    assert "link" not in answer.headers
+
+
 def test_a_page_begins_behind_a_lane_that_there_need_not_be(service: Service) -> None:
     world = expected("world")
     for orig, dest in product([*PORTS, "", "D", "ZZ"], ["", "DEHAM", "ZZ"]):
@@ -175,7 +201,12 @@ def test_codes_of_any_characters_are_turned_over(database: Database) -> None:
         owner.execute(UNSEEN)
         owner.execute("INSERT INTO postings VALUES (99)")
     with Service(database.environment("rates_api") | {"WEB_CONCURRENCY": "1"}) as service:
-        found = [lane for each in pages(got_from(service), "/lanes?orig_code=all&limit=1") for lane in each]
+        address = "/lanes?orig_code=all&limit=1"
+        found = [lane for each in pages(got_from(service), address) for lane in each]
+        for _ in range(len(found) - 1):
+            linked = service.client.get(address, headers={"Accept": "text/csv"}).links["next"]["url"]
+            assert linked == service.get(address).json()["next"]
+            address = linked
     codes = sorted(["a/b", "a b", "%2F", "é&c=d"])
     assert [(lane["orig_code"], lane["dest_code"]) for lane in found] == list(product(codes, codes))
 

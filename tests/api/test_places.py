@@ -203,6 +203,37 @@ def test_a_page_begins_behind_a_code_that_there_need_not_be(service: Service) ->
     assert ports(service, after="P", region="europe") == ["PLLOD", "TRIGD", "TRIST"]
 
 
+# --- CSV ---------------------------------------------------------------------------------------------------
+
+
+def in_csv(service: Service, address: str) -> httpx.Response:
+    answer = service.client.get(address, headers={"Accept": "text/csv"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    return answer
+
+
+def test_csv_has_a_line_for_each_place_and_a_header_says_where_the_next_page_is(service: Service) -> None:
+    answer = in_csv(service, "/ports?name=h&limit=2")
+    assert answer.text == (
+        "code,name,region,regions\r\n"
+        "DEGRO,Großefehn,north_sea,north_sea northern_europe europe world\r\n"
+        "DEHAM,Hamburg,north_sea,north_sea northern_europe europe world\r\n"
+    )
+    assert answer.headers["link"] == '</ports?name=h&limit=2&after=DEHAM>; rel="next"'
+    answer = in_csv(service, answer.links["next"]["url"])
+    assert [line.partition(",")[0] for line in answer.text.splitlines()] == ["code", "FOTOR", "HRDUR"]
+    answer = in_csv(service, "/regions?name=w")
+    assert answer.text == "slug,name,parent,ports\r\nworld,World,,15\r\n"
+    assert "link" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/ports", "/regions"])
+def test_the_header_says_of_the_next_page_what_json_says(service: Service, path: str) -> None:
+    answer = service.get(path, name="é e", limit="1")
+    assert answer.links["next"]["url"] == answer.json()["next"] is not None
+    assert "link" not in service.get(path).headers
+
+
 # --- refusals ----------------------------------------------------------------------------------------------
 
 
