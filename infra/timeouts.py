@@ -19,8 +19,11 @@ DEREGISTRATION_S = 60
 # answer that takes no longer than a request may. It does so before the API does (`keepalive`), or it would
 # send a request into a closed one.
 CONNECTION_IDLE_S = 60
-# The API goes on serving, since the load balancer learns of a task's end 3 to 5 s late.
-DRAIN_S = 5
+# The load balancer sends requests for 3 to 5 s after a task is told to stop
+# (github.com/aws/containers-roadmap/issues/708).
+LEARNED_S = 5
+# So long the API goes on serving. More would cost nothing on Fargate, but `docker stop` kills after 10 s.
+DRAIN_S = 7
 # The API is killed after this; longer than it takes itself (`graceful_timeout`).
 API_STOP_S = 90
 

@@ -24,6 +24,8 @@ def server() -> dict:
 def test_a_request_under_way_outlives_its_tasks_leaving(server: dict) -> None:
     assert server["timeout"] == timeouts.REQUEST_S
     assert timeouts.REQUEST_S <= timeouts.DEREGISTRATION_S
+    # It serves on for longer than the load balancer may send it requests, and then ends those in hand.
+    assert 1.25 * timeouts.LEARNED_S < timeouts.DRAIN_S < timeouts.DEREGISTRATION_S
     assert server["graceful_timeout"] >= timeouts.DRAIN_S + timeouts.REQUEST_S
     assert server["graceful_timeout"] < timeouts.API_STOP_S <= timeouts.FARGATE_STOP_MAX_S
 

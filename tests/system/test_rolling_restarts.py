@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from random import Random
 
+from infra import timeouts
 from local.postgres import HOST
 from tests.api.service import Service
 from tests.postgres import Database
@@ -28,8 +29,8 @@ TASKS = 2 if RESTARTS > 1 else 1
 CLIENTS = 8
 PAUSE_S = 0 if RESTARTS > 1 else 0.05
 # How long a load balancer goes on sending requests to a task that was told to stop, and how long that serves.
-DEREGISTERED_S = (3.0, 5.0) if RESTARTS > 1 else (0.5, 1.5)
-DRAIN_S = 6 if RESTARTS > 1 else 2
+DEREGISTERED_S = (3.0, timeouts.LEARNED_S) if RESTARTS > 1 else (0.5, 1.5)
+DRAIN_S = timeouts.DRAIN_S if RESTARTS > 1 else 2
 # Where a port has many answers: some are kept, some are not yet.
 PATH = "/rates?date_from=2021-01-01&date_to=2021-01-{:02}&orig_code={}&dest_code={}"
 CODES = ("CNSGH", "CNNGB", "DEHAM", "EETLL", "asia", "europe", "world")
