@@ -26,7 +26,7 @@ from telemetry.log import get_logger
 # Below the second that an answer may be old, and long enough that one slow question does not end it.
 LEASE_S = 0.9
 POLL_S = 0.3
-# A channel that swallows questions breaks by itself after 10 s, or never where something between us keeps it.
+# A channel that swallows questions breaks by itself after 3 s, or never where something between us keeps it.
 ANSWER_S = 2.0
 # Between attempts while the database is away; it doubles three times.
 PAUSE_S = 0.25

@@ -28,6 +28,9 @@ AWAY_S = 1.0
 # The pool gives up so soon, and begins anew when somebody asks: its own pauses become longer and longer, and
 # would keep a database that is back waiting for seconds.
 CONNECT_AGAIN_S = 0.25
+# A server that vanishes without a word holds up the threads that have asked it something for so long.
+# Questions are short: one that is there takes them at once.
+SILENCE_S = 3
 # By lane and month from the index is the one plan that is right, however much there is. Left to its costs,
 # the server would read all deltas by a plan that it made, and kept, while there were none
 # (`test_a_plan_that_is_made_while_there_is_nothing_reads_by_index_too`).
@@ -71,8 +74,8 @@ class Store:
             try:
                 return self._read(ask)
             except Broken:
-                # Where one is broken, others are, and each may take 10 s to say so where its server has
-                # vanished (`test_who_meets_a_broken_connection_waits_for_no_other_one`).
+                # Where one is broken, others are, and each may take SILENCE_S to say so where its server
+                # has vanished (`test_who_meets_a_broken_connection_waits_for_no_other_one`).
                 self.pool.drain()
                 return self._read(ask)
 

@@ -22,12 +22,8 @@ from database.errors import ConfigurationError, DatabaseUnavailable, SchemaMissi
 CONNECT_TIMEOUT_S = 10
 POOL_WAIT_S = 5.0
 # A server that vanishes in a failover refuses nothing. Linux would go on waiting for 15 minutes and more.
-NOTICE_SILENCE = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # milliseconds
-}
+# One whose disk stalls reads no more of a chunk meanwhile, and looks the same to whoever sends it.
+SILENCE_S = 10
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 REQUIRED = ("PGHOST", "PGUSER", "PGDATABASE")
 AUTHS = ("password", "iam")
@@ -48,15 +44,20 @@ class PoolConnection(psycopg.Connection):
 
 
 def connect(
-    application_name: str, *, autocommit: bool = False, settings: Mapping[str, str] = NO_SETTINGS
+    application_name: str,
+    *,
+    autocommit: bool = False,
+    settings: Mapping[str, str] = NO_SETTINGS,
+    silence_s: int = SILENCE_S,
 ) -> psycopg.Connection:
-    """One connection; `settings` are the server's, and hold for it.
+    """One connection; `settings` are the server's, and hold for it. It breaks once the server has not taken
+    what was sent for `silence_s`; where nothing is sent, half as long later.
 
     Raises ConfigurationError when the environment does not name a server, DatabaseUnavailable when that
     server does not let us in.
     """
     with translated_errors():
-        parameters = connection_parameters(application_name, settings=settings)
+        parameters = connection_parameters(application_name, settings=settings, silence_s=silence_s)
         return psycopg.connect(**parameters, autocommit=autocommit)
 
 
@@ -66,18 +67,21 @@ def make_pool(
     size_max: int,
     wait_s: float = POOL_WAIT_S,
     settings: Mapping[str, str] = NO_SETTINGS,
+    silence_s: int = SILENCE_S,
 ) -> psycopg_pool.ConnectionPool:
     """A closed pool of at most `size_max` connections in autocommit; open it after a fork.
 
-    `settings` are the server's, and hold for each of the connections. None is checked when it is handed out,
-    which would be a round trip for each question: who meets a broken one asks again, after `pool.drain()`.
+    `settings` and `silence_s` hold for each of the connections, as for `connect`. None is checked when it is
+    handed out, which would be a round trip for each question: who meets a broken one asks again, after
+    `pool.drain()`.
 
     Waiting for a free connection is bounded by `wait_s`, then `psycopg_pool.PoolTimeout` is raised.
     """
     connection_parameters(application_name)  # a bad environment is told now, not by the first request
 
     def parameters() -> dict[str, Any]:
-        return {**connection_parameters(application_name, settings=settings), "autocommit": True}
+        own = connection_parameters(application_name, settings=settings, silence_s=silence_s)
+        return {**own, "autocommit": True}
 
     return psycopg_pool.ConnectionPool(
         kwargs=parameters,
@@ -97,6 +101,7 @@ def connection_parameters(
     application_name: str,
     environ: Mapping[str, str] = os.environ,
     settings: Mapping[str, str] = NO_SETTINGS,
+    silence_s: int = SILENCE_S,
 ) -> dict[str, Any]:
     """What `psycopg.connect` needs now, with a fresh IAM token where `RATES_DB_AUTH=iam`.
 
@@ -124,7 +129,7 @@ def connection_parameters(
         parameters.setdefault("host", environ["PGHOST"])
     if "PGCONNECT_TIMEOUT" not in environ:
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-    for name, value in NOTICE_SILENCE.items():
+    for name, value in noticing(silence_s).items():
         parameters.setdefault(name, value)
     if settings:
         given = parameters.get("options") or environ.get("PGOPTIONS", "")
@@ -137,6 +142,16 @@ def connection_parameters(
         )
         parameters.setdefault("sslmode", environ.get("PGSSLMODE", "verify-full"))
     return parameters
+
+
+def noticing(silence_s: int) -> dict[str, int]:
+    """libpq's parameters: of what was sent and not taken, and of a connection over which nothing is sent."""
+    return {
+        "tcp_user_timeout": silence_s * 1000,  # milliseconds
+        "keepalives_idle": silence_s,
+        "keepalives_interval": max(1, silence_s // 2),
+        "keepalives_count": 3,
+    }
 
 
 def iam_token(*, host: str, port: int, user: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from api.totals import DataVersion, read_version
 from database.connect import make_pool
 from database.errors import DatabaseUnavailable, StatementTooSlow
 from local.postgres import PostgresServer, free_port
+from tests.api.service import NOWHERE
 from tests.postgres import PASSWORD, Database
 from tests.proxy import Proxy
 from tests.waiting import wait_until
@@ -80,6 +83,20 @@ def test_who_meets_a_broken_connection_waits_for_no_other_one(
             threading.Thread(target=lambda: answers.append(store.read(ask)), daemon=True).start()
             wait_until(lambda: bool(answers), 10)
             assert answers[0] not in before
+
+
+def test_a_server_that_vanishes_holds_up_none_of_the_apis_threads_for_longer_than_3_s(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those that ask it something nor the one that listens."""
+    for name, value in (NOWHERE | database.environment("rates_api")).items():
+        monkeypatch.setenv(name, value)
+    served = runpy.run_module("api.wsgi")
+    with served["pool"] as pool, pool.connection() as asked, served["newest"].connect() as listening:
+        for connection in (asked, listening):
+            with socket.socket(fileno=connection.fileno()) as wire:
+                assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3_000
+                wire.detach()
 
 
 def test_a_question_that_breaks_its_connection_each_time_is_given_up(store: Store) -> None:
