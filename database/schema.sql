@@ -22,6 +22,17 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.raise_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM data_version WHERE xmin <> pg_current_xact_id()::xid) THEN
+        UPDATE data_version SET version = version + 1, changed_at = clock_timestamp();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.refresh_region_ports() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -425,6 +436,18 @@ CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.por
 CREATE TRIGGER lock_region_ports BEFORE INSERT OR DELETE OR UPDATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.lock_region_ports();
 
 CREATE TRIGGER post_published AFTER UPDATE OF state ON public.batches FOR EACH ROW WHEN (((old.state = 'loading'::text) AND (new.state = 'published'::text))) EXECUTE FUNCTION public.post_published();
+
+CREATE CONSTRAINT TRIGGER raise_version AFTER INSERT OR DELETE ON public.ports DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.raise_version();
+
+CREATE CONSTRAINT TRIGGER raise_version AFTER INSERT OR DELETE ON public.regions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.raise_version();
+
+CREATE CONSTRAINT TRIGGER raise_version_if_changed AFTER UPDATE ON public.ports DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION public.raise_version();
+
+CREATE CONSTRAINT TRIGGER raise_version_if_changed AFTER UPDATE ON public.regions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION public.raise_version();
+
+CREATE TRIGGER raise_version_when_emptied AFTER TRUNCATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.raise_version();
+
+CREATE TRIGGER raise_version_when_emptied AFTER TRUNCATE ON public.regions FOR EACH STATEMENT EXECUTE FUNCTION public.raise_version();
 
 CREATE TRIGGER refresh_region_ports AFTER INSERT OR DELETE OR UPDATE ON public.ports FOR EACH STATEMENT EXECUTE FUNCTION public.refresh_region_ports();
 

@@ -1,0 +1,11 @@
+"""version of places"""
+
+from database.migrate import run_sql_beside
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Applies the .sql file of the same name."""
+    run_sql_beside(__file__)
