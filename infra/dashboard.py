@@ -146,6 +146,7 @@ def batch_section(stack: str) -> Section:
     ends = ("published", "rejected", "failed", "late")
     batches = {
         "accepted": of_program(API, stack, "batches_accepted"),
+        "accepted past the API": of_program(LOADER, stack, "batches_accepted"),
         **{end: of_program(LOADER, stack, f"batches_{end}") for end in ends},
     }
     stages = {

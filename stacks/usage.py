@@ -47,7 +47,7 @@ DISK_GIB_FREE = 20
 POLLS_PER_TASK_HOUR = 1800
 # What the API and a loader count themselves, charged for the hours in which there are batches.
 FIGURES_API = 5
-FIGURES_LOADER = 12
+FIGURES_LOADER = 14
 # By AWS's documentation of Container Insights for ECS: a cluster's, a service's, a family of tasks', and with
 # enhanced observability those of each task and its two containers.
 INSIGHTS_CLUSTER = 8

@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -16,6 +17,7 @@ import msgspec
 import polars as pl
 import psycopg
 import pytest
+from structlog.typing import EventDict
 
 from database.errors import DatabaseUnavailable
 from loader.chunks import Chunk, FaultChunk
@@ -251,6 +253,27 @@ def test_a_message_that_comes_late_changes_nothing_about_a_batch_that_has_ended(
     assert again is not None
     assert (again.state, sent) == (state, [])
     assert (ports.rows("SELECT * FROM batches"), ports.rows("SELECT * FROM batch_events")) == before
+
+
+@pytest.mark.parametrize("put_by", ["sender", "API"])
+def test_what_its_sender_puts_into_the_bucket_is_counted_once_as_accepted(
+    put_by: str, connection: psycopg.Connection, bucket: Bucket, logged: list[EventDict]
+) -> None:
+    """As it comes, however often it is planned. What goes through the API has been counted there."""
+    manifest = accept(bucket, CSV)
+    if put_by == "sender":
+        manifest = msgspec.structs.replace(manifest, sha256=None, size=None)
+        bucket.delete(manifest.content)
+        assert plan(connection, bucket, manifest) is None
+        bucket.put(manifest.content, CSV)
+    open_small(connection, manifest, 10)
+    for stop_after in (0, 1, None, None):
+        with suppress(Stopped):
+            plan(connection, bucket, manifest, Sent(stop_after))
+    counted = [line for line in logged if "batches_accepted" in line]
+    figures = [(line["event"], line["batches_accepted"], line["accepted_bytes"]) for line in counted]
+    assert figures == ([("batch accepted", 1, len(CSV))] if put_by == "sender" else [])
+    assert all((line["batch"], line["bearer"]) == (str(manifest.batch), "somebody") for line in counted)
 
 
 def test_one_plans_at_a_time(ports: Database, connection: psycopg.Connection, bucket: Bucket) -> None:

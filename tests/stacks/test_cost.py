@@ -103,7 +103,7 @@ def test_a_task_passes_a_gigabyte_through_the_nat_gateway() -> None:
 
 def test_tasks_cost_by_their_size_and_in_bursts_there_are_more() -> None:
     an_hour = 0.04048 + 2 * 0.004445
-    figures = 12 * 0.30 * 60 / HOURS  # a loader's: it is not named as the API's service is
+    figures = 14 * 0.30 * 60 / HOURS  # a loader's: it is not named as the API's service is
 
     busy = (2 * HOURS + 60) * an_hour + figures
     assert total(*api()) == pytest.approx((2 * HOURS * an_hour, busy), abs=0.02)

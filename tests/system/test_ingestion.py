@@ -116,6 +116,15 @@ def test_a_file_put_at_a_presigned_address_is_published(
     assert working.published(batch)["rows"] == prices_of(batch, working) == len(ROWS)
 
 
+def test_each_batch_is_counted_once_as_accepted_whichever_way_it_comes(working: Fleet) -> None:
+    batches = {working.accept(CSV, "counted"): "api", working.upload(CSV): "loader"}
+    for batch in batches:
+        working.published(batch)
+    for batch, service in batches.items():
+        told = [line for line in working.events(batch=batch) if "batches_accepted" in line]
+        assert [(line["service"], line["batches_accepted"]) for line in told] == [(service, 1)]
+
+
 def test_an_upload_that_never_comes_stays_open_and_holds_nothing_up(working: Fleet) -> None:
     answer = working.client.post("/batches/uploads", headers=WRITER.headers)
     working.published(working.accept(CSV))
