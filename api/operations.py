@@ -121,6 +121,7 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Preference-Applied": ("How long it was waited at most.", {"type": "string"}),
     "Retry-After": ("When to ask again, in seconds.", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("What is wrong with the token (RFC 6750).", {"type": "string"}),
+    "Link": ("Where the next page is, if there is one (RFC 8288).", {"type": "string"}),
     "Content-Disposition": ("What to call the file.", {"type": "string"}),
     "Content-Encoding": ("`gzip`, to whoever takes it (`Accept-Encoding`).", {"type": "string"}),
     "RateLimit": (
@@ -142,6 +143,7 @@ LIMITED = ("RateLimit-Policy", "RateLimit")
 OF_ORIGINS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary")
 COMMON_HEADERS = (*LIMITED, *EVERYWHERE, "Strict-Transport-Security", *OF_ORIGINS)
 PACKED = ("Content-Encoding",)
+PAGED = ("Link", *PACKED)
 VERSIONED = ("ETag", "Data-Version", "Cache-Control", "Vary")
 FIXED = ("ETag", "Cache-Control", "Vary")
 MADE = ("Cache-Control", "Vary")
@@ -158,9 +160,9 @@ BODY_CODES = {
 DATABASE, STORAGE, QUEUE = "database", "storage", "queue"
 
 
-def versioned(description: str, content: Mapping[str, Any]) -> Answer:
-    """What `api.answers` answers with."""
-    return Answer(200, description, content, VERSIONED, PACKED)
+def versioned(description: str, body: Any, perhaps: Sequence[str] = PACKED) -> Answer:
+    """What `api.answers` answers with, `body` in JSON."""
+    return Answer(200, description, {falcon.MEDIA_JSON: body, CSV: str}, VERSIONED, perhaps)
 
 
 def told(status: int, description: str, body: Any = KnownBatch, perhaps: Sequence[str] = ()) -> Answer:
@@ -172,7 +174,7 @@ def told(status: int, description: str, body: Any = KnownBatch, perhaps: Sequenc
 OPERATIONS = (
     Operation(
         *("GET", "/rates", "Average price a day", Rates.on_get),
-        (versioned("Prices by day.", {falcon.MEDIA_JSON: RatesAnswer, CSV: str}), NOT_MODIFIED),
+        (versioned("Prices by day.", RatesAnswer), NOT_MODIFIED),
         tag="Rates",
         parameters=question.PARAMETERS,
         headers=(IF_NONE_MATCH,),
@@ -181,7 +183,7 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/lanes", "Which lanes have prices", Lanes.on_get),
-        (versioned("A page of them.", {falcon.MEDIA_JSON: LanesPage}), NOT_MODIFIED),
+        (versioned("A page of them.", LanesPage, PAGED), NOT_MODIFIED),
         tag="Rates",
         parameters=lanes.PARAMETERS,
         headers=(IF_NONE_MATCH,),
@@ -190,7 +192,7 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/ports", "Which ports there are", Ports.on_get),
-        (versioned("A page of them.", {falcon.MEDIA_JSON: PortsPage}), NOT_MODIFIED),
+        (versioned("A page of them.", PortsPage, PAGED), NOT_MODIFIED),
         tag="Places",
         parameters=places.PORTS_PARAMETERS,
         headers=(IF_NONE_MATCH,),
@@ -199,7 +201,7 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/regions", "Which regions there are", Regions.on_get),
-        (versioned("A page of them.", {falcon.MEDIA_JSON: RegionsPage}), NOT_MODIFIED),
+        (versioned("A page of them.", RegionsPage, PAGED), NOT_MODIFIED),
         tag="Places",
         parameters=places.REGIONS_PARAMETERS,
         headers=(IF_NONE_MATCH,),
@@ -220,7 +222,7 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/batches", "The newest batches", Batches.on_get),
-        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, MADE, PACKED),),
+        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, MADE, PAGED),),
         tag="Batches",
         parameters=batches.LIST_PARAMETERS,
         needs=(DATABASE,),
@@ -262,7 +264,7 @@ OPERATIONS = (
             Answer(
                 *(200, "Its faults.", {falcon.MEDIA_JSON: BatchFaults, CSV: str}),
                 headers=MADE,
-                perhaps=("Content-Disposition", *PACKED),
+                perhaps=("Content-Disposition", *PAGED),
             ),
         ),
         tag="Batches",
