@@ -76,6 +76,10 @@ def post_request(_worker: Any, request: Any, _environ: Any, response: Any) -> No
     linger(request, response)
 
 
+def post_fork(server: Any, worker: Worker) -> None:
+    worker.come_before = server.SIG_QUEUE
+
+
 def post_worker_init(_worker: Any) -> None:
     """After the fork: a connection that two processes share breaks for both."""
     from api.wsgi import newest, pool  # noqa: PLC0415  # not in the process that only watches the workers

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import msgspec
@@ -90,11 +91,20 @@ class Worker(ThreadWorker):
         self.line = Line(self.cfg.threads)
         self.leaving: deque[Connection] = deque()
         self.turned_away, self.told_at = 0, 0.0
+        self.come_before: SimpleQueue[int] = SimpleQueue()
 
     def get_thread_pool(self) -> Threads:
         return Threads(self.cfg.threads, self.line, self.serve)
 
     # --- stopping ------------------------------------------------------------------------------------------
+
+    def init_signals(self) -> None:
+        """What came since the fork went to the handlers of the process that was forked. gunicorn tells each
+        worker once to stop, and kills one that does not know only after `graceful_timeout`."""
+        super().init_signals()
+        while not self.come_before.empty():
+            if self.come_before.get_nowait() == signal.SIGTERM:
+                self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002
         """Only notes the time: a signal's handler may take no lock, as starting a timer would."""

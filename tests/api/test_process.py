@@ -8,13 +8,14 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from local.postgres import HOST
-from tests.api.service import COMMAND, ELSEWHERE, Service
+from tests.api.service import AWAY, COMMAND, ELSEWHERE, Service
 from tests.postgres import Database
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -23,6 +24,18 @@ SESSIONS = (
     "SELECT pid, client_port FROM pg_stat_activity"
     " WHERE application_name LIKE 'rates-api%%' AND datname = current_database()"
 )
+
+OURS = "python:api.server"
+TOLD_EARLY = """
+import os, signal
+from api import server
+
+globals().update({name: value for name, value in vars(server).items() if not name.startswith("_")})
+
+def post_fork(arbiter, worker):
+    os.kill(os.getpid(), signal.SIGTERM)
+    server.post_fork(arbiter, worker)
+"""
 
 
 @pytest.fixture
@@ -195,6 +208,20 @@ def test_sigterm_lets_the_request_in_hand_end_and_exits_with_0(started: Service,
     assert started.process.wait(TIMEOUT_S) == 0
     assert database.rows(SESSIONS) == []
     assert "Traceback" not in "\n".join(started.lines)
+
+
+def test_a_worker_that_is_told_to_stop_before_it_is_ready_to_hear_it_stops(tmp_path: Path) -> None:
+    """As one that was forked the moment before. Here each is told so, and another takes its place."""
+    config = tmp_path / "told_early.py"
+    config.write_text(TOLD_EARLY)
+    service = Service(AWAY | {"WEB_CONCURRENCY": "1"})
+    service.process.command[service.process.command.index(OURS)] = str(config)
+    service.process.start()
+    try:
+        wait_until(lambda: sum("Worker exiting" in line for line in service.lines) >= 2)
+    finally:
+        service.client.close()
+        service.process.stop()
 
 
 def waits_for_lock(database: Database) -> bool:
