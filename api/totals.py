@@ -37,8 +37,8 @@ prepared: WeakSet[psycopg.Connection] = WeakSet()
 
 class DataVersion(NamedTuple):
     """`number` rises with each batch that is published or withdrawn, and with places that are corrected;
-    `changed_at`, in microseconds, tells this database's versions from those of another that was restored to an
-    earlier day."""
+    `changed_at`, in microseconds, tells this database's versions from those of another that was restored to
+    an earlier day."""
 
     number: int
     changed_at: int
