@@ -44,10 +44,10 @@ def parsed(path: Path) -> ast.Module:
 
 @cache
 def strings_of(package: str) -> frozenset[str]:
-    """Every string that stands in a package's modules."""
+    """Every string that stands in a package's modules, also of bytes."""
     return frozenset(
-        node.value
+        node.value if isinstance(node.value, str) else node.value.decode("latin-1")
         for tree in modules(package).values()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
     )
