@@ -21,7 +21,7 @@ from tests.batch_storage import BatchStorage
 from tests.postgres import Database
 from tests.system.fleet import Loader
 
-CASES = int(os.environ.get("RATES_FUZZ_CASES") or 850)
+CASES = int(os.environ.get("RATES_FUZZ_CASES") or 800)
 # What its phase `coverage` asks in any case, at the least.
 COVERED = 800
 SENT_FILE = "RATES_FUZZ_SENT_FILE"  # as the hooks have it
