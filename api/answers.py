@@ -84,8 +84,9 @@ class Answers:
         key = f"{rules}{media_type} {request.path}?{request.query_string}"
         newest = self.newest.get()
         with self._lock:
-            answer = self._kept.get(key)
-        known = request.get_header("If-None-Match")
+            # `get` raises and catches for what is not kept.
+            answer = self._kept[key] if key in self._kept else None  # noqa: SIM401
+        known = request.env.get("HTTP_IF_NONE_MATCH")
         if answer is None or answer.version != newest:
             # Whoever would take anything ("*") is refused first what has no answer.
             if known and "*" not in known:

@@ -6,8 +6,10 @@ anew for each answer, which costs 5 us of a processor; so it costs 1.3 us.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import falcon
-from gunicorn.http.wsgi import Response
+from gunicorn.http.wsgi import HEADER_VALUE_RE, Response
 
 POLICY = "Content-Security-Policy"
 # Nothing that is answered is a page, but `/docs`, which says of itself what it may load.
@@ -18,8 +20,22 @@ OVER_HTTPS = "Strict-Transport-Security: max-age=31536000\r\n"
 HTTPS = ("X-FORWARDED-PROTO", "https")
 
 
+# Of the app's headers, those that every answer has: none is one between two hops, or changes how to answer.
+USUAL = frozenset(["cache-control", "content-type", "data-version", "etag", "vary", "x-request-id"])
+
+
 class SafeResponse(Response):
     """gunicorn's, which names no server, and says what a browser must not do with an answer."""
+
+    def process_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """gunicorn looks at each name in five ways, 0.7 us each, most of them for the same ones each time."""
+        others = []
+        for name, value in headers:
+            if name in USUAL and HEADER_VALUE_RE.fullmatch(value):
+                self.headers.append((name, value))
+            else:
+                others.append((name, value))
+        super().process_headers(others)
 
     def default_headers(self) -> list[str]:
         head = super().default_headers()

@@ -47,16 +47,17 @@ class Parameter:
 
 
 def read_parameters(request: falcon.Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """The value of each. Raises BadParameter for the first that is unknown or repeated, for all that are
-    missing, or for the first that is malformed."""
+    """The value of each. Raises BadParameter for the first that is unknown or repeated, then for the first
+    that is malformed, or missing, with all others that are."""
     given = given_parameters(request, [parameter.name for parameter in parameters])
-    missing = [each.name for each in parameters if each.required and not given.get(each.name)]
-    if missing:
-        raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
-    return {
-        each.name: each.read(each.name, given[each.name]) if each.name in given else each.default
-        for each in parameters
-    }
+    values = {}
+    for each in parameters:
+        text = given.get(each.name)
+        if each.required and not text:
+            missing = [each.name for each in parameters if each.required and not given.get(each.name)]
+            raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
+        values[each.name] = each.default if text is None else each.read(each.name, text)
+    return values
 
 
 def given_parameters(request: falcon.Request, allowed: Sequence[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ class Question(msgspec.Struct, frozen=True):
 
 def read_question(request: falcon.Request, *, days_max: int, strict: bool) -> Question:
     """`strict` holds where the request does not say. Raises BadParameter for the first parameter that is
-    missing, unknown, repeated or malformed."""
+    unknown, repeated, malformed or missing."""
     given = read_parameters(request, PARAMETERS)
     if given["strict"] is None:
         given["strict"] = strict

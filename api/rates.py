@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache, partial
+from operator import truediv
 
 import falcon
 import msgspec
@@ -96,12 +97,14 @@ class Rates:
 
 def rates_of(question: Question, totals: Totals) -> list[Rate]:
     """Totals as answers, newest day first, with the days between that have no prices."""
-    rates = [
-        Rate(count or None, day, price_sum / count if count >= PRICES_MIN else None)
-        for day, price_sum, count in zip(
-            days_back(question.date_from, question.date_to), totals.sums, totals.counts, strict=True
-        )
-    ]
+    days, sums, counts = days_back(question.date_from, question.date_to), totals.sums, totals.counts
+    if min(counts, default=0) >= PRICES_MIN:  # as on most lanes: no day has to be looked at
+        rates = list(map(Rate, counts, days, map(truediv, sums, counts)))
+    else:
+        rates = [
+            Rate(count or None, day, price_sum / count if count >= PRICES_MIN else None)
+            for day, price_sum, count in zip(days, sums, counts, strict=True)
+        ]
     for name in ALL_FIELDS - question.fields:
         for rate in rates:
             setattr(rate, name, UNSET)

@@ -20,7 +20,7 @@ class RequestIds:
     """Takes the id that a request brings, or makes one. Refuses a query that is too long for anything."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        given = req.get_header(HEADER) or ""
+        given = req.env.get("HTTP_X_REQUEST_ID", "")
         sound = 0 < len(given) <= CHARS_MAX and given.isascii() and given.isprintable()
         req.context.id = given if sound else f"{getrandbits(128):032x}"
         bind(request_id=req.context.id)

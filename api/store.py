@@ -70,7 +70,7 @@ class Store:
     def read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
         """What `ask` makes of a connection in autocommit; it is called again where the connection has broken:
         a failover breaks every one of the pool, and whoever comes first must not pay for it."""
-        with translated_errors():
+        try:
             try:
                 return self._read(ask)
             except Broken:
@@ -78,6 +78,9 @@ class Store:
                 # has vanished (`test_who_meets_a_broken_connection_waits_for_no_other_one`).
                 self.pool.drain()
                 return self._read(ask)
+        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+            with translated_errors():  # only here, since it costs what asks without a fault, too
+                raise
 
     def _read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
         connection = self._connection()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
+from operator import add
 from struct import Struct, unpack_from
 from typing import NamedTuple
 from weakref import WeakSet
@@ -31,6 +32,8 @@ BINARY = pq.Format.BINARY
 DUPLICATE = psycopg.errors.DuplicatePreparedStatement.sqlstate.encode()
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
+DAYS = tuple(range(367))
+Integers = tuple[int, ...]
 MONTH_0 = date(2000, 1, 1).toordinal()  # what PostgreSQL counts days from
 prepared: WeakSet[psycopg.Connection] = WeakSet()
 
@@ -51,8 +54,8 @@ class Totals(NamedTuple):
     version: DataVersion
     orig_found: bool
     dest_found: bool
-    sums: list[int]
-    counts: list[int]
+    sums: Sequence[int]
+    counts: Sequence[int]
 
     def days(self, date_to: date) -> list[tuple[date, int, int]]:
         """Day, sum and count of those that have prices; `date_to` is the range's last day."""
@@ -123,23 +126,42 @@ def version_of(result: pq.abc.PGresult) -> DataVersion:
 def totals_of(result: pq.abc.PGresult, first: int, last: int) -> Totals:
     """Of the days with these ordinals and between; others may stand in the result."""
     length = max(0, last - first + 1)
-    sums, counts = [0] * length, [0] * length
+    sums: Sequence[int] = (0,) * length
+    counts = sums
     value = result.get_value
     for row in range(result.ntuples):
         month = value(row, 4)
-        if month is None:
+        days = integers(value(row, 5))
+        if month is None or not days:
             continue
-        back_to = last - (MONTH_0 + int.from_bytes(month, signed=True) - 1)
-        days, day_sums, day_counts = (integers(value(row, column)) for column in (5, 6, 7))
-        for day, day_sum, day_count in zip(days, day_sums, day_counts, strict=True):
-            back = back_to - day
-            if 0 <= back < length:
-                sums[back] += day_sum
-                counts[back] += day_count
+        day_sums, day_counts = integers(value(row, 6)), integers(value(row, 7))
+        if days != DAYS[days[0] : days[0] + len(days)]:  # not one after the other
+            days, day_sums, day_counts = filled(days, day_sums, day_counts)
+        start = MONTH_0 + int.from_bytes(month, signed=True) + days[0] - 1 - first
+        day_sums, day_counts = (newest_first(each, start, length) for each in (day_sums, day_counts))
+        if counts is sums:  # what most questions find: one row of totals
+            sums, counts = day_sums, day_counts
+        else:
+            sums, counts = tuple(map(add, sums, day_sums)), tuple(map(add, counts, day_counts))
     return Totals(version_of(result), value(0, 2) == b"\1", value(0, 3) == b"\1", sums, counts)
 
 
-def integers(array: bytes | None) -> Sequence[int]:
+def filled(days: Integers, sums: Integers, counts: Integers) -> tuple[Integers, Integers, Integers]:
+    """The same with every day between the first and the last, in their order."""
+    found = dict(zip(days, zip(sums, counts, strict=True), strict=True))
+    between = range(min(days), max(days) + 1)
+    pairs = [found.get(day, (0, 0)) for day in between]
+    return tuple(between), tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+
+
+def newest_first(values: Integers, start: int, length: int) -> Integers:
+    """Of a range of so many days, in whose place `start` the first of `values` stands, maybe before it."""
+    inside = values[max(0, -start) : max(0, length - start)]
+    before = min(max(0, start), length)
+    return ((0,) * before + inside + (0,) * (length - before - len(inside)))[::-1]
+
+
+def integers(array: bytes | None) -> Integers:
     """An array of one dimension without nulls, in PostgreSQL's binary form: a head of 20 bytes, which are the
     number of dimensions, whether there are nulls, the elements' type, how many there are, and their first
     index; then each element behind its length."""
