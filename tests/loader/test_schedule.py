@@ -56,7 +56,10 @@ def picks(database: Database, count: int, *, fair: bool = False) -> list[tuple[s
     """What so many workers get that pick one after the other, each while all before it are at theirs."""
     with ExitStack() as workers:
         connections = [workers.enter_context(database.connect("rates_loader")) for _ in range(count)]
-        return [name(claim(connection, fair=fair)) for connection in connections]
+        picked = [claim(connection, fair=fair) for connection in connections]
+        for connection, planned in zip(connections, picked, strict=True):
+            release(connection, planned)  # a server takes its time to notice that one has gone
+    return [name(planned) for planned in picked]
 
 
 def do_all(connection: psycopg.Connection, storage: BatchStorage) -> dict[str, Ending]:
