@@ -91,11 +91,13 @@ CONTESTANTS = (
 @dataclass(frozen=True)
 class Plan:
     """Rounds are many and short: which process takes which connections falls out anew for each load, and with
-    it how much of the machine is used."""
+    it how much of the machine is used. Servers are started anew some times: how a process happens to lie in
+    memory makes it a tenth quicker or slower for its life."""
 
-    rounds: int = 11
+    servers: int = 4
+    rounds: int = 3  # of each
     seconds: int = 1
-    warm_up_s: int = 5
+    warm_up_s: int = 3
     connections: Sequence[int] = (1, 8, 64)
     contestants: Sequence[Contestant] = CONTESTANTS
     starts: int = 7
@@ -104,7 +106,7 @@ class Plan:
 
 # Enough to see that it works, and not to judge anything by.
 TRY_ROWS = MILLION
-TRY = Plan(rounds=1, warm_up_s=1, starts=1)
+TRY = Plan(servers=1, rounds=1, warm_up_s=1, starts=1)
 
 
 @dataclass(frozen=True)
@@ -125,17 +127,17 @@ class Bench:
         ):
             loader(ours, ["import", str(dump), "--json"], IMPORT_TIMEOUT_S)
             fold(ours)
-            kinds = self.kinds()
-            environments = dict.fromkeys([*kinds, *self.plan.started], ours.environment(API_ROLE))
+            environments = dict.fromkeys([*self.kinds(), *self.plan.started], ours.environment(API_ROLE))
             environments |= {ORIGINAL: original.environment(), ORIGINAL_INDEXED: indexed.environment()}
             asked = questions_about(original)
             self.starting(environments, asked)
             size = Size(count_of(original), dump.name)
             self.figures.sizes.append(size)
-            with self.running(kinds, environments, asked[0]) as servers:
-                some = to_compare(asked)
-                compare(some, [servers[ORIGINAL].rates(question) for question in some], servers)
-                self.measure(size, servers, asked)
+            some = to_compare(asked)
+            with Server(ORIGINAL, environments[ORIGINAL], self.core) as server:
+                server.start(asked[0])
+                right = [server.rates(question) for question in some]
+            self.measure(size, environments, asked, right)
 
     def many(self, row_count: int) -> None:
         """So many random prices, or what of them could be loaded in time, in our tables."""
@@ -150,10 +152,9 @@ class Bench:
             self.figures.sizes.append(size)
             kinds = [kind for kind in self.kinds() if kind not in (ORIGINAL, ORIGINAL_INDEXED)]
             environments = dict.fromkeys(kinds, database.environment(API_ROLE))
-            with self.running(kinds, environments, asked[0]) as servers:
-                some, totals = to_compare(asked), totals_of(file)
-                compare(some, [rates_by(totals, times, question) for question in some], servers)
-                self.measure(size, servers, asked)
+            totals = totals_of(file)
+            right = [rates_by(totals, times, question) for question in to_compare(asked)]
+            self.measure(size, environments, asked, right)
 
     def load(self, database: Database, file: Path, times: int) -> int:
         """How often the file is in, once LOAD_S_MAX are over or it is in so many times."""
@@ -210,7 +211,24 @@ class Bench:
                 server.start(first)
             yield servers
 
-    def measure(self, size: Size, servers: Mapping[Kind, Server], asked: Sequence[Question]) -> None:
+    def measure(
+        self,
+        size: Size,
+        environments: Mapping[Kind, Mapping[str, str]],
+        asked: Sequence[Question],
+        right: Sequence[Sequence[Rate]],
+    ) -> None:
+        """Of the servers that have an environment; `right` are the answers to those that are compared."""
+        kinds = [kind for kind in self.kinds() if kind in environments]
+        for number in range(self.plan.servers):
+            with self.running(kinds, environments, asked[0]) as servers:
+                if number == 0:
+                    compare(to_compare(asked), right, servers)
+                self.ask(size, servers, asked, number * self.plan.rounds)
+
+    def ask(
+        self, size: Size, servers: Mapping[Kind, Server], asked: Sequence[Question], rounds_before: int
+    ) -> None:
         file = questions_file(self.scratch, asked)
         tags = [servers[WARM].tag(question) for question in asked] if WARM in servers else []
         known = self.scratch / "known"
@@ -218,8 +236,8 @@ class Bench:
         for kind in {WARM, GRANIAN_WARM} & servers.keys():
             # Either process is asked each question many times over.
             wrk.ask(servers[kind].port, file, max(self.plan.connections), self.plan.warm_up_s)
-        for number in range(1, self.plan.rounds + 1):
-            self.say(f"{size.prices:,} prices: round {number} of {self.plan.rounds}")
+        for number in range(rounds_before + 1, rounds_before + self.plan.rounds + 1):
+            self.say(f"{size.prices:,} prices: round {number} of {self.plan.rounds * self.plan.servers}")
             for connections in self.plan.connections:
                 # There and back, so that nobody always comes behind the same one.
                 for contestant in self.plan.contestants[:: 1 if number % 2 else -1]:

@@ -32,8 +32,8 @@ JUDGED = 8  # connections
 PACKAGES = ("falcon", "flask", "granian", "gunicorn", "psycopg2-binary")
 HOW = (
     "wrk asks random lanes for 1 to 31 days, each connection its next question once the last is answered."
-    " Every server has its turn in each round; figures are the medians of the rounds. A server has a"
-    " core to itself, as a task of one vCPU has, and wrk and PostgreSQL have the others."
+    " Every server has its turn in each round and is started anew every few; figures are the medians of the"
+    " rounds. A server has a core to itself, as a task of one vCPU has; wrk and PostgreSQL have the others."
     f" {PROCESSES} processes everywhere, of {THREADS} threads, of the"
     f" original {ORIGINAL_THREADS}, on gunicorn but where it says granian. Cold keeps no answer, warm has"
     " given each before, 304 is asked with the ETag of the answer. The original's table is as it was dumped,"

@@ -267,7 +267,15 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
 ) -> None:
     """At its smallest: the sample, and a file that is loaded twice."""
     asked = tuple(each for each in CONTESTANTS if each.name in (THE_ORIGINAL, OURS_COLD, KNOWN))
-    plan = Plan(rounds=1, warm_up_s=1, connections=(1,), contestants=asked, starts=1, started=(ORIGINAL,))
+    plan = Plan(
+        servers=2,
+        rounds=1,
+        warm_up_s=1,
+        connections=(1,),
+        contestants=asked,
+        starts=1,
+        started=(ORIGINAL,),
+    )
     measured = Figures(4_000, reference=False, try_only=True, free_core=True)
     bench = Bench(database.server, tmp_path, plan, measured, say=lambda _line: None)
     for name, value in {"FILE_ROWS": 2_000, "QUESTIONS": 50, "COMPARED": 20}.items():
@@ -284,8 +292,7 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
     )
     assert (small.source, large.prices) == ("sample.sql", 4_000)
     for by_number in (*small.loads.values(), *large.loads.values()):
-        (load,) = by_number[1]
-        assert load.requests > 0
+        assert [load.requests > 0 for load in by_number[1]] == [True] * plan.servers
     # Of few requests the system counts no time at all.
     assert large.loads[KNOWN][1][0].cpu_us > 20
     assert 0 < measured.start_s[ORIGINAL.name][0] < 60
