@@ -21,9 +21,7 @@ STALLED_S = 30
 LINGER_S = 2.0
 # Of a request's first line, the most that gunicorn can be told.
 LINE_BYTES_MAX = 8_190
-# What gunicorn says of it is in its own terms, or nothing; of a transfer coding that it does not know, the
-# right status by the wrong name.
-REASONS = {501: "Not Implemented"}
+# What gunicorn says of it is in its own terms, or nothing.
 REFUSALS = {
     414: f"The request's first line, method and address, is longer than {LINE_BYTES_MAX:,} bytes.",
 }
@@ -69,7 +67,8 @@ def linger(request: Any, response: Any) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def write_refusal(connection: socket.socket, status: int, reason: str, message: str) -> None:
-    """What gunicorn refuses by itself. It quotes it, behind a colon, and a token may be in it."""
+def write_refusal(connection: socket.socket, status: int, _reason: str, message: str) -> None:
+    """What gunicorn refuses by itself. It quotes it, behind a colon, and a token may be in it; and of some it
+    has the right status by a wrong name."""
     told = REFUSALS.get(status) or message.partition(": ")[0]
-    gunicorn.util.write_nonblock(connection, refusal(status, REASONS.get(status, reason), told))
+    gunicorn.util.write_nonblock(connection, refusal(status, told))

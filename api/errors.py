@@ -92,12 +92,13 @@ def serialize(_request: falcon.Request, response: falcon.Response, error: falcon
     response.delete_header("Content-Encoding")  # of what was going to be sent instead
 
 
-def refusal(status: int, reason: str, message: str, code: str = "", *lines: str) -> bytes:
+def refusal(status: int, message: str, code: str = "", *lines: str) -> bytes:
     """A whole response, for a request that no app sees; `lines` are more of its head."""
+    reason = falcon.code_to_http_status(status)[4:]
     code = code or reason.lower().replace(" ", "_")
     # In ASCII, since the message may quote bytes that are no text.
     body = json.dumps({"title": reason, "description": message or reason, "code": code}).encode("ascii")
-    return last_answer(status, reason, body, *lines)
+    return last_answer(status, body, *lines)
 
 
 def unavailable(

@@ -18,9 +18,7 @@ ALWAYS = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 # A year. Said only over HTTPS, as RFC 6797 (7.2) wants it, which the load balancer tells us.
 OVER_HTTPS = "Strict-Transport-Security: max-age=31536000\r\n"
 HTTPS = ("X-FORWARDED-PROTO", "https")
-
-
-# Of the app's headers, those that every answer has: none is one between two hops, or changes how to answer.
+# Of the app's headers, those that most answers have: none is one between two hops, or changes how to answer.
 USUAL = frozenset(["cache-control", "content-type", "data-version", "etag", "vary", "x-request-id"])
 
 
@@ -47,10 +45,10 @@ class SafeResponse(Response):
         return head
 
 
-def last_answer(status: int, reason: str, body: bytes, *lines: str) -> bytes:
+def last_answer(status: int, body: bytes, *lines: str) -> bytes:
     """A whole answer in JSON, after which the connection is closed; `lines` are more of its head."""
     head = (
-        f"HTTP/1.1 {status} {reason}",
+        f"HTTP/1.1 {falcon.code_to_http_status(status)}",
         f"{ALWAYS}{CLOSED_POLICY}Connection: close",
         f"Content-Type: {falcon.MEDIA_JSON}",
         f"Content-Length: {len(body)}",
