@@ -16,6 +16,7 @@ from pathlib import Path
 import falcon
 
 from api import compression, headers
+from api.answers import CACHE_CONTROL, is_known
 
 OURS = Path(__file__).parent / "docs_page"
 PACKAGE = "flask_swagger_ui"
@@ -28,8 +29,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Whoever keeps one asks each time whether it still holds: after a deploy it may not.
-CACHE_CONTROL = "no-cache"
 
 
 @dataclass
@@ -38,11 +37,11 @@ class Document:
 
     body: bytes
     media_type: str
-    tag: falcon.ETag = field(init=False)
+    tag: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tag = falcon.ETag(blake2b(self.body, digest_size=8).hexdigest())
-        self.tag.is_weak = True  # packed or not, it is the same
+        # Weak, since packed or not it is the same.
+        self.tag = f'W/"{blake2b(self.body, digest_size=8).hexdigest()}"'
 
     @cached_property
     def packed(self) -> bytes:
@@ -50,10 +49,11 @@ class Document:
 
     def respond(self, request: falcon.Request, response: falcon.Response) -> None:
         """200, or 304 to whoever has it already."""
-        response.set_header("ETag", self.tag.dumps())
+        response.set_header("ETag", self.tag)
         response.set_header("Cache-Control", CACHE_CONTROL)
         response.set_header("Vary", "Accept-Encoding")
-        if any(one in ("*", self.tag) for one in request.if_none_match or []):
+        known = request.env.get("HTTP_IF_NONE_MATCH")
+        if known and is_known(request, known, self.tag):
             response.status = falcon.HTTP_304
             return
         response.content_type = self.media_type

@@ -14,6 +14,7 @@ from typing import Any
 import falcon
 
 from api import batch_errors, batches, lanes, orders, places, question, uploads
+from api.as_csv import CSV
 from api.batch import WAIT_S_MAX, Batch
 from api.batch_errors import BatchErrors, BatchErrorsFile, BatchFaults
 from api.batches import Batches, BatchList
@@ -28,7 +29,7 @@ from api.rates import Rates, RatesAnswer
 from api.requests import CHARS_MAX, HEADER
 from api.uploads import FinishedUpload, UploadAnswer, Uploads
 
-CSV, HTML, BYTES = "text/csv", "text/html", "application/octet-stream"
+HTML, BYTES = "text/html", "application/octet-stream"
 # How files of prices are usually called, with an example; a body is told by its content all the same.
 FILES = {
     CSV: "orig_code,dest_code,day,price\nCNSGH,EETLL,2021-03-01,2510\n",
