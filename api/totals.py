@@ -32,9 +32,10 @@ BINARY = pq.Format.BINARY
 DUPLICATE = psycopg.errors.DuplicatePreparedStatement.sqlstate.encode()
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
+MONTH_0 = date(2000, 1, 1).toordinal()  # what PostgreSQL counts days from
+# Days in a row are a slice of it; what reaches beyond is taken one by one.
 DAYS = tuple(range(367))
 Integers = tuple[int, ...]
-MONTH_0 = date(2000, 1, 1).toordinal()  # what PostgreSQL counts days from
 prepared: WeakSet[psycopg.Connection] = WeakSet()
 
 
