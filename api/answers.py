@@ -23,9 +23,6 @@ from api.totals import DataVersion
 
 # Raised where the same data is answered in other words than by the release before.
 FORM = 1
-# What a browser or a shared cache keeps, it asks about each time.
-CACHE_CONTROL = "no-cache"
-VARY = "Accept, Accept-Encoding"
 ANY = "*"
 # What an answer takes in memory besides its texts (`test_what_is_kept_takes_no_more_memory_than_is_allowed`).
 ANSWER_BYTES = 600
@@ -136,6 +133,4 @@ def send_nothing(response: falcon.Response, tag: str, version: DataVersion) -> N
 
 def label(response: falcon.Response, tag: str, version: DataVersion) -> None:
     response.set_header("ETag", tag)
-    response.set_header("Cache-Control", CACHE_CONTROL)
-    response.set_header("Vary", VARY)
     response.set_header("Data-Version", str(version.number))

@@ -40,7 +40,6 @@ class BatchErrors:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """A page of JSON, or all of them as CSV to whoever prefers that."""
-        response.append_header("Vary", "Accept")
         if is_preferred(request):
             respond_csv(self.known, self.threads, request, response, batch)
             return

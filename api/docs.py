@@ -16,7 +16,7 @@ from pathlib import Path
 import falcon
 
 from api import compression, headers
-from api.answers import CACHE_CONTROL, is_known
+from api.answers import is_known
 
 OURS = Path(__file__).parent / "docs_page"
 PACKAGE = "flask_swagger_ui"
@@ -50,8 +50,6 @@ class Document:
     def respond(self, request: falcon.Request, response: falcon.Response) -> None:
         """200, or 304 to whoever has it already."""
         response.set_header("ETag", self.tag)
-        response.set_header("Cache-Control", CACHE_CONTROL)
-        response.set_header("Vary", "Accept-Encoding")
         known = request.env.get("HTTP_IF_NONE_MATCH")
         if known and is_known(request, known, self.tag):
             response.status = falcon.HTTP_304

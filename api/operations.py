@@ -115,8 +115,6 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     HEADER: ("The id of this request in the log.", {"type": "string"}),
     "ETag": ("Weak: of the data's version and the question.", {"type": "string"}),
     "Data-Version": ("Raised whenever answers may have changed.", {"type": "integer"}),
-    "Cache-Control": ("Whether it may be kept.", {"type": "string"}),
-    "Vary": ("What else the answer depends on.", {"type": "string"}),
     "Location": ("Where the batch is told of.", {"type": "string", "format": "uri-reference"}),
     "Content-Location": ("The batch's own address, where it is known by another id.", {"type": "string"}),
     "Preference-Applied": ("How long it was waited at most.", {"type": "string"}),
@@ -132,6 +130,8 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "RateLimit-Policy": ("How often a client may ask, and within how many seconds.", {"type": "string"}),
     "Access-Control-Allow-Origin": ("The page that may read this from a browser.", {"type": "string"}),
     "Access-Control-Expose-Headers": ("What it may read of the headers.", {"type": "string"}),
+    "Cache-Control": ("Whether it may be kept.", {"type": "string"}),
+    "Vary": ("What else the answer depends on.", {"type": "string"}),
     "X-Content-Type-Options": ("To browsers: nothing is of another type than it says.", {"type": "string"}),
     "Referrer-Policy": ("To browsers: no other address is told of this one.", {"type": "string"}),
     "Content-Security-Policy": ("To browsers: what a page may load, if this is one.", {"type": "string"}),
@@ -139,15 +139,15 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 # What every answer has, whoever writes it (`api.headers`); and what any may have by the server's settings: of
 # limits, which do not count health checks (`api.limits`), of HTTPS, of origins (`api.cors`).
-EVERYWHERE = ("X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy")
+BROWSERS = ("X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy")
+EVERYWHERE = ("Cache-Control", "Vary", *BROWSERS)
 LIMITED = ("RateLimit-Policy", "RateLimit")
-OF_ORIGINS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary")
+OF_ORIGINS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
 COMMON_HEADERS = (*LIMITED, *EVERYWHERE, "Strict-Transport-Security", *OF_ORIGINS)
 PACKED = ("Content-Encoding",)
 PAGED = ("Link", *PACKED)
-VERSIONED = ("ETag", "Data-Version", "Cache-Control", "Vary")
-FIXED = ("ETag", "Cache-Control", "Vary")
-MADE = ("Cache-Control", "Vary")
+VERSIONED = ("ETag", "Data-Version")
+FIXED = ("ETag",)
 UNCHANGED = "The answer at hand still holds."
 NOT_MODIFIED = Answer(304, UNCHANGED, headers=VERSIONED)
 NO_BATCH = {404: ("batch_not_found",)}
@@ -168,7 +168,7 @@ def versioned(description: str, body: Any, perhaps: Sequence[str] = PACKED) -> A
 
 def told(status: int, description: str, body: Any = KnownBatch, perhaps: Sequence[str] = ()) -> Answer:
     """What `api.batches.respond` answers with."""
-    headers = ("Location", "Cache-Control") if status in (201, 202) else ("Cache-Control",)
+    headers = ("Location",) if status in (201, 202) else ()
     return Answer(status, description, {falcon.MEDIA_JSON: body}, headers, perhaps)
 
 
@@ -223,7 +223,7 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/batches", "The newest batches", Batches.on_get),
-        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, MADE, PAGED),),
+        (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, perhaps=PAGED),),
         tag="Batches",
         parameters=batches.LIST_PARAMETERS,
         needs=(DATABASE,),
@@ -264,7 +264,6 @@ OPERATIONS = (
         (
             Answer(
                 *(200, "Its faults.", {falcon.MEDIA_JSON: BatchFaults, CSV: str}),
-                headers=MADE,
                 perhaps=("Content-Disposition", *PAGED),
             ),
         ),
@@ -280,7 +279,7 @@ OPERATIONS = (
             "What is wrong with a batch, as a file",
             BatchErrorsFile.on_get,
         ),
-        (Answer(200, "Its faults.", {CSV: str}, (*MADE, "Content-Disposition"), PACKED),),
+        (Answer(200, "Its faults.", {CSV: str}, ("Content-Disposition",), PACKED),),
         tag="Batches",
         needs=(DATABASE, STORAGE),
         codes={**NO_BATCH, 503: ("busy",)},
@@ -296,14 +295,14 @@ OPERATIONS = (
     ),
     Operation(
         *("GET", "/health/live", "Is the process alive?", Live.on_get),
-        (Answer(200, "It is.", {falcon.MEDIA_JSON: Health}, ("Cache-Control",)),),
+        (Answer(200, "It is.", {falcon.MEDIA_JSON: Health}),),
         tag="Health",
         parameters=None,
         sheds=False,
     ),
     Operation(
         *("GET", "/health/ready", "Would a request be answered?", Ready.on_get),
-        (Answer(200, "It would.", {falcon.MEDIA_JSON: Health}, ("Cache-Control",)),),
+        (Answer(200, "It would.", {falcon.MEDIA_JSON: Health}),),
         tag="Health",
         parameters=None,
         needs=(DATABASE,),

@@ -38,7 +38,7 @@ HEAD_STALLED = struct.pack("ll", 5, 0)  # seconds, microseconds
 ASKS_LIVE = (b"GET /health/live ", b"HEAD /health/live ")
 ASKS_READY = (b"GET /health/ready ", b"HEAD /health/ready ")
 START_BYTES = max(map(len, (*ASKS_LIVE, *ASKS_READY)))
-ALIVE = last_answer(200, msgspec.json.encode(LIVE), "Cache-Control: no-store")
+ALIVE = last_answer(200, msgspec.json.encode(LIVE))
 OVERLOADED = refusal(
     503,
     "More is asked of this server than it can answer in time; try again.",

@@ -192,8 +192,8 @@ def test_who_has_the_answer_is_told_so(client: TestClient, header: str) -> None:
     assert tag.startswith('W/"')
     answer = get(client, If_None_Match=header.format(tag, tag.removeprefix("W/")))
     assert (answer.status_code, answer.content) == (304, b"")
-    kept = ("etag", "cache-control", "vary", "data-version")
-    assert [answer.headers[name] for name in kept] == [got.headers[name] for name in kept]
+    for name in ("etag", "data-version"):
+        assert answer.headers[name] == got.headers[name]
     assert "content-type" not in answer.headers
 
 
@@ -240,7 +240,6 @@ def test_packed_or_not_it_is_the_same_answer_with_the_same_tag(client: TestClien
     assert len(packed.content) < len(plain.content)
     assert gzip.decompress(packed.content) == plain.content
     assert packed.headers["etag"] == plain.headers["etag"]
-    assert "Accept-Encoding" in plain.headers["vary"]
     assert get(client, Accept_Encoding="gzip", If_None_Match=plain.headers["etag"]).status_code == 304
     assert "content-encoding" not in get(client).headers
     assert world.made == 1
@@ -325,6 +324,8 @@ def test_a_client_that_asks_again_is_sent_nothing(keeping: Service) -> None:
     assert first.headers["content-encoding"] == "gzip"
     again = keeping.client.get(QUESTION, headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    for name in ("etag", "data-version", "vary", "cache-control"):
+        assert again.headers[name] == first.headers[name]
     assert keeping.client.get(QUESTION, headers={"If-None-Match": "*"}).status_code == 304
 
 

@@ -249,8 +249,6 @@ HEADERS = {
     "x-request-id": "x",
     "etag": 'W/"x"',
     "data-version": "1",
-    "cache-control": "no-cache",
-    "vary": "Accept",
     "content-type": JSON,
     **{name.lower(): "x" for name in EVERYWHERE},
 }

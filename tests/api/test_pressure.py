@@ -165,7 +165,7 @@ def test_a_page_may_read_that_it_was_turned_away_and_the_document_tells_of_it(
         assert answer.headers["access-control-allow-origin"] == PAGE
         assert "Retry-After" in answer.headers["access-control-expose-headers"]
     for answer in (plain, of_page, of_other):
-        assert (answer.status_code, answer.headers["vary"]) == (503, "Origin")
+        assert (answer.status_code, answer.headers["vary"]) == (503, "Accept, Accept-Encoding, Origin")
         assert_conforms("/rates", "get", "GET", answer)
     assert alive.status_code == 200
     assert_conforms("/health/live", "get", "GET", alive)
