@@ -47,35 +47,29 @@ class Parameter:
 
 
 def read_parameters(request: falcon.Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """The value of each. Raises BadParameter for the first that is unknown or repeated, then for the first
-    that is malformed, or missing, with all others that are."""
-    given = given_parameters(request, [parameter.name for parameter in parameters])
-    values = {}
-    for each in parameters:
-        text = given.get(each.name)
-        if each.required and not text:
-            missing = [each.name for each in parameters if each.required and not given.get(each.name)]
-            raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
-        values[each.name] = each.default if text is None else each.read(each.name, text)
-    return values
-
-
-def given_parameters(request: falcon.Request, allowed: Sequence[str]) -> dict[str, str]:
-    """Raises BadParameter where the query is malformed, or for the first one that is unknown or repeated."""
-    query = request.query_string
-    if "%" in query:
-        refuse_malformed(query)
+    """The value of each. Raises BadParameter where the query is malformed, for the first parameter that is
+    unknown or repeated, then for the first that is malformed, or missing, with all others that are."""
+    if "%" in request.query_string:
+        refuse_malformed(request.query_string)
     given: dict[str, str] = {}
+    values = {each.name: each.default for each in parameters}
     for name, value in request.params.items():
-        if name not in allowed:
-            listed = f"allowed are {', '.join(allowed)}" if allowed else "none is allowed"
+        if name not in values:
+            listed = f"allowed are {', '.join(values)}" if values else "none is allowed"
             reason = f"There is no parameter {shown(name)}; {listed}."
             raise BadParameter(reason, code="unknown_parameter")
         if isinstance(value, list):
             reason = f"{name} is given {len(value)} times; give it once."
             raise BadParameter(reason, code="repeated_parameter")
         given[name] = value
-    return given
+    for each in parameters:
+        text = given.get(each.name)
+        if each.required and not text:
+            missing = [each.name for each in parameters if each.required and not given.get(each.name)]
+            raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
+        if text is not None:
+            values[each.name] = each.read(each.name, text)
+    return values
 
 
 def refuse_malformed(query: str) -> None:

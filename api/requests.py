@@ -7,7 +7,7 @@ from random import getrandbits
 import falcon
 
 from api.errors import BadParameter
-from telemetry.log import bind
+from telemetry.log import bind_request
 
 HEADER = "X-Request-ID"
 CHARS_MAX = 128
@@ -22,9 +22,9 @@ class RequestIds:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = req.env.get("HTTP_X_REQUEST_ID", "")
         sound = 0 < len(given) <= CHARS_MAX and given.isascii() and given.isprintable()
-        req.context.id = given if sound else f"{getrandbits(128):032x}"
-        bind(request_id=req.context.id)
-        resp.set_header(HEADER, req.context.id)
+        req.context.id = request_id = given if sound else f"{getrandbits(128):032x}"
+        bind_request(request_id)
+        resp.set_header(HEADER, request_id)
         if len(req.query_string) > QUERY_CHARS_MAX:
             found = f"The query has {len(req.query_string):,} characters"
             reason = f"{found}; at most {QUERY_CHARS_MAX:,} are allowed."
