@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import truediv
 
 import falcon
@@ -18,7 +18,7 @@ from api import as_csv
 from api.answers import Answers, Made
 from api.question import ALL_FIELDS, FIELDS, Question, read_question, refuse_unknown
 from api.store import Store
-from api.totals import PRICES_MIN, DataVersion, Totals
+from api.totals import PRICES_MIN, DataVersion, Totals, read_totals
 from api.widening import Used, read_widened
 
 
@@ -79,14 +79,10 @@ class Rates:
         """Raises BadParameter for a code that means nothing, where the question is strict."""
         used = None
         if question.widen:
-            totals, used = self.store.read(partial(read_widened, question=question))
+            totals, used = self.store.read(read_widened, question)
         else:
-            totals = self.store.totals(
-                orig_code=question.orig_code,
-                dest_code=question.dest_code,
-                date_from=question.date_from,
-                date_to=question.date_to,
-            )
+            lane = question.orig_code, question.dest_code
+            totals = self.store.read(read_totals, *lane, question.date_from, question.date_to)
         if question.strict:
             refuse_unknown(question, totals)
         answer = RatesAnswer(rates_of(question, totals))

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
-from functools import partial
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import psycopg
 import psycopg_pool
 from psycopg.pq import ConnStatus
 
-from api.totals import DataVersion, Totals, read_totals, read_version
+from api.totals import DataVersion, read_version
 from database.connect import PoolConnection, translated_errors
 
 Result = TypeVar("Result")
+Asked = TypeVarTuple("Asked")
 # How long a request waits for a connection, which a database that is there gives in milliseconds. It waits
 # as long only where nothing is heard of the database: one that refuses is known to be away in STEP_S.
 WAIT_S = 1.0
@@ -56,36 +55,29 @@ class Store:
     away_until: float = field(default=0.0, init=False)
     given_at: float = field(default=0.0, init=False)
 
-    def totals(self, *, orig_code: str, dest_code: str, date_from: date, date_to: date) -> Totals:
-        """As `api.totals.read_totals` has them."""
-        return self.read(
-            partial(
-                read_totals, orig_code=orig_code, dest_code=dest_code, date_from=date_from, date_to=date_to
-            )
-        )
-
     def version(self) -> DataVersion:
         return self.read(read_version)
 
-    def read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
-        """What `ask` makes of a connection in autocommit; it is called again where the connection has broken:
-        a failover breaks every one of the pool, and whoever comes first must not pay for it."""
+    def read(self, ask: Callable[[psycopg.Connection, *Asked], Result], *asked: *Asked) -> Result:
+        """What `ask` makes of a connection in autocommit, and of `asked`; it is called again where the
+        connection has broken: a failover breaks every one of the pool, and whoever comes first must not pay
+        for it."""
         try:
             try:
-                return self._read(ask)
+                return self._read(ask, *asked)
             except Broken:
                 # Where one is broken, others are, and each may take SILENCE_S to say so where its server
                 # has vanished (`test_who_meets_a_broken_connection_waits_for_no_other_one`).
                 self.pool.drain()
-                return self._read(ask)
+                return self._read(ask, *asked)
         except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
             with translated_errors():  # only here, since it costs what asks without a fault, too
                 raise
 
-    def _read(self, ask: Callable[[psycopg.Connection], Result]) -> Result:
+    def _read(self, ask: Callable[[psycopg.Connection, *Asked], Result], *asked: *Asked) -> Result:
         connection = self._connection()
         try:
-            return ask(connection)
+            return ask(connection, *asked)
         except psycopg.OperationalError as error:
             if connection.pgconn.status == ConnStatus.OK:
                 raise

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from operator import add
-from struct import Struct, unpack_from
+from struct import Struct, pack
 from typing import NamedTuple
 from weakref import WeakSet
 
@@ -20,21 +20,28 @@ from psycopg.errors import error_from_result
 
 from database.queries import query
 
-# PostgreSQL's numbers for types: of a statement's parameters (text, text, date, date, boolean), and of an
-# array's elements.
+# PostgreSQL's numbers for types: of a statement's parameters (text, text, date, date, boolean).
 STATEMENTS = {
     b"data_version": (),
     b"lane_totals": (25, 25, 1082, 1082),
     b"region_totals": (25, 25, 1082, 1082, 16),
 }
-ELEMENTS = {21: "h", 23: "i", 20: "q"}
+# Of an array's elements, by type: how `struct` calls each, and how many bytes each takes behind its length.
+ELEMENTS = {
+    pack(">i", 21): ("h", 6),
+    pack(">i", 23): ("i", 8),
+    pack(">i", 20): ("q", 12),
+}
+HEAD_BYTES = 20
+# Days in a row, as elements of an array of `smallint`.
+DAY_BYTES = 6
+IN_A_ROW = b"".join(pack(">ih", 2, day) for day in range(32))
 BINARY = pq.Format.BINARY
+TUPLES_OK = pq.ExecStatus.TUPLES_OK
 DUPLICATE = psycopg.errors.DuplicatePreparedStatement.sqlstate.encode()
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
 MONTH_0 = date(2000, 1, 1).toordinal()  # what PostgreSQL counts days from
-# Days in a row are a slice of it; what reaches beyond is taken one by one.
-DAYS = tuple(range(367))
 Integers = tuple[int, ...]
 prepared: WeakSet[psycopg.Connection] = WeakSet()
 
@@ -73,11 +80,11 @@ def read_version(connection: psycopg.Connection) -> DataVersion:
 
 
 def read_totals(
-    connection: psycopg.Connection, *, orig_code: str, dest_code: str, date_from: date, date_to: date
+    connection: psycopg.Connection, orig_code: str, dest_code: str, date_from: date, date_to: date
 ) -> Totals:
     """Between two ports or regions, of the days from `date_from` to `date_to`. Raises `psycopg.Error`."""
     codes = [orig_code.encode(), dest_code.encode()]
-    days = [date_from.isoformat().encode(), date_to.isoformat().encode()]
+    days = [spelled(date_from), spelled(date_to)]
     first, last = date_from.toordinal(), date_to.toordinal()
     months = [days[0][:8] + b"01", days[1]]
     totals = totals_of(execute(connection, b"lane_totals", codes + months), first, last)
@@ -87,13 +94,18 @@ def read_totals(
 
 
 def read_region_totals(
-    connection: psycopg.Connection, *, orig_code: str, dest_code: str, date_from: date, date_to: date
+    connection: psycopg.Connection, orig_code: str, dest_code: str, date_from: date, date_to: date
 ) -> Totals:
     """Between two regions, also where a port is called as one of them is. Raises `psycopg.Error`."""
     codes = [orig_code.encode(), dest_code.encode()]
-    days = [date_from.isoformat().encode(), date_to.isoformat().encode()]
+    days = [spelled(date_from), spelled(date_to)]
     result = execute(connection, b"region_totals", [*codes, *days, b"t"])
     return totals_of(result, date_from.toordinal(), date_to.toordinal())
+
+
+@lru_cache(maxsize=1024)  # everybody asks for the same few days
+def spelled(day: date) -> bytes:
+    return day.isoformat().encode()
 
 
 def execute(connection: psycopg.Connection, statement: bytes, parameters: list[bytes]) -> pq.abc.PGresult:
@@ -107,7 +119,8 @@ def execute(connection: psycopg.Connection, statement: bytes, parameters: list[b
                 raise_failed(server, result, pq.ExecStatus.COMMAND_OK)
         prepared.add(connection)
     result = server.exec_prepared(statement, parameters, None, BINARY)
-    raise_failed(server, result, pq.ExecStatus.TUPLES_OK)
+    if result.status != TUPLES_OK:
+        raise_failed(server, result, TUPLES_OK)
     return result
 
 
@@ -120,58 +133,63 @@ def raise_failed(server: pq.abc.PGconn, result: pq.abc.PGresult, wanted: pq.Exec
 
 
 def version_of(result: pq.abc.PGresult) -> DataVersion:
-    number, changed_at = result.get_value(0, 0), result.get_value(0, 1)
-    return DataVersion(int.from_bytes(number or b""), int.from_bytes(changed_at or b"", signed=True))
+    return version_read(result.get_value(0, 0) or b"", result.get_value(0, 1) or b"")
+
+
+@lru_cache(maxsize=2)  # nearly always the same
+def version_read(number: bytes, changed_at: bytes) -> DataVersion:
+    return DataVersion(int.from_bytes(number), int.from_bytes(changed_at, signed=True))
 
 
 def totals_of(result: pq.abc.PGresult, first: int, last: int) -> Totals:
     """Of the days with these ordinals and between; others may stand in the result."""
     length = max(0, last - first + 1)
-    sums: Sequence[int] = (0,) * length
-    counts = sums
+    nothing = sums = counts = (0,) * length
     value = result.get_value
     for row in range(result.ntuples):
-        month = value(row, 4)
-        days = integers(value(row, 5))
+        month, days = value(row, 4), value(row, 5)
         if month is None or not days:
             continue
-        day_sums, day_counts = integers(value(row, 6)), integers(value(row, 7))
-        if days != DAYS[days[0] : days[0] + len(days)]:  # not one after the other
-            days, day_sums, day_counts = filled(days, day_sums, day_counts)
-        start = MONTH_0 + int.from_bytes(month, signed=True) + days[0] - 1 - first
-        day_sums, day_counts = (newest_first(each, start, length) for each in (day_sums, day_counts))
-        if counts is sums:  # what most questions find: one row of totals
+        shift = MONTH_0 + int.from_bytes(month, signed=True) - 1 - first
+        day_sums, day_counts = laid_out(days, value(row, 6) or b"", value(row, 7) or b"", shift, length)
+        if counts is nothing:  # what most questions find: one row of totals
             sums, counts = day_sums, day_counts
         else:
             sums, counts = tuple(map(add, sums, day_sums)), tuple(map(add, counts, day_counts))
     return Totals(version_of(result), value(0, 2) == b"\1", value(0, 3) == b"\1", sums, counts)
 
 
-def filled(days: Integers, sums: Integers, counts: Integers) -> tuple[Integers, Integers, Integers]:
-    """The same with every day between the first and the last, in their order."""
-    found = dict(zip(days, zip(sums, counts, strict=True), strict=True))
-    between = range(min(days), max(days) + 1)
-    pairs = [found.get(day, (0, 0)) for day in between]
-    return tuple(between), tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+def laid_out(days: bytes, sums: bytes, counts: bytes, shift: int, length: int) -> tuple[Integers, Integers]:
+    """Sums and counts of a range of so many days, the newest first, out of arrays as PostgreSQL sends them.
+    Day n of theirs is n + `shift` of the range, where 0 is the first."""
+    in_order = days[HEAD_BYTES:]
+    day, count = int.from_bytes(in_order[4:6]), len(in_order) // DAY_BYTES
+    if in_order == IN_A_ROW[day * DAY_BYTES : (day + count) * DAY_BYTES]:
+        place = day + shift
+        start, stop = max(0, -place), min(count, length - place)
+        if start >= stop:
+            return (0,) * length, (0,) * length
+        after, before = (0,) * (length - place - stop), (0,) * (place + start)
+        return (
+            after + integers(sums, start, stop)[::-1] + before,
+            after + integers(counts, start, stop)[::-1] + before,
+        )
+    # Days between have no prices, or they are in no order.
+    count = int.from_bytes(days[12:16])
+    pairs = zip(integers(sums, 0, count), integers(counts, 0, count), strict=True)
+    by_day = dict(zip(integers(days, 0, count), pairs, strict=True))
+    asked = [by_day.get(day, (0, 0)) for day in range(length - 1 - shift, -1 - shift, -1)]
+    return tuple(pair[0] for pair in asked), tuple(pair[1] for pair in asked)
 
 
-def newest_first(values: Integers, start: int, length: int) -> Integers:
-    """Of a range of so many days, in whose place `start` the first of `values` stands, maybe before it."""
-    inside = values[max(0, -start) : max(0, length - start)]
-    before = min(max(0, start), length)
-    return ((0,) * before + inside + (0,) * (length - before - len(inside)))[::-1]
-
-
-def integers(array: bytes | None) -> Integers:
-    """An array of one dimension without nulls, in PostgreSQL's binary form: a head of 20 bytes, which are the
-    number of dimensions, whether there are nulls, the elements' type, how many there are, and their first
-    index; then each element behind its length."""
-    if not array or len(array) == 12:  # null, or an empty one, which has no dimension
-        return ()
-    kind, count = unpack_from(">8xii", array)
-    return layout(kind, count).unpack_from(array, 20)
+def integers(array: bytes, start: int, stop: int) -> Integers:
+    """These elements of an array of one dimension without nulls, in PostgreSQL's binary form: a head of 20
+    bytes, of which 8 to 12 are the elements' type and 12 to 16 how many there are, then each element behind
+    its length."""
+    code, size = ELEMENTS[array[8:12]]
+    return layout(code, stop - start).unpack_from(array, HEAD_BYTES + start * size)
 
 
 @cache
-def layout(kind: int, count: int) -> Struct:
-    return Struct(">" + f"4x{ELEMENTS[kind]}" * count)
+def layout(code: str, count: int) -> Struct:
+    return Struct(">" + f"4x{code}" * count)

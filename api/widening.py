@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from datetime import date
+from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import ExecStatus
@@ -34,7 +35,7 @@ def read_widened(connection: psycopg.Connection, question: Question) -> tuple[To
     `orig_found` and `dest_found` hold for what was asked. `connection` is in autocommit. Raises
     `psycopg.Error`."""
     asked = Used(question.orig_code, question.dest_code, 0, 0)
-    totals = read_totals(connection, **lane_of(question, asked))
+    totals = read_totals(connection, *lane_of(question, asked))
     if has_price(totals) or question.date_from > question.date_to:
         return totals, asked
     with one_snapshot(connection):
@@ -43,13 +44,13 @@ def read_widened(connection: psycopg.Connection, question: Question) -> tuple[To
 
 def climb(connection: psycopg.Connection, question: Question, asked: Used) -> tuple[Totals, Used]:
     """Begins with what was asked for again: by now it may have a price."""
-    used, totals = asked, read_totals(connection, **lane_of(question, asked))
+    used, totals = asked, read_totals(connection, *lane_of(question, asked))
     for step in steps_up(connection, question):
         if has_price(totals):
             break
         # Both are regions, though a port may be called as one of them is: each port is in one, and a code
         # that is no place stays without ports.
-        used, totals = step, read_region_totals(connection, **lane_of(question, step))
+        used, totals = step, read_region_totals(connection, *lane_of(question, step))
     return totals, used
 
 
@@ -67,14 +68,9 @@ def places_above(connection: psycopg.Connection, code: str) -> list[str]:
     return [code, *(slug for (slug,) in above)]
 
 
-def lane_of(question: Question, used: Used) -> dict[str, Any]:
+def lane_of(question: Question, used: Used) -> tuple[str, str, date, date]:
     """What totals are asked for by."""
-    return {
-        "orig_code": used.orig_code,
-        "dest_code": used.dest_code,
-        "date_from": question.date_from,
-        "date_to": question.date_to,
-    }
+    return used.orig_code, used.dest_code, question.date_from, question.date_to
 
 
 def has_price(totals: Totals) -> bool:

@@ -47,11 +47,7 @@ def ask(
     connection: psycopg.Connection, lane: Lane, date_from: date, date_to: date
 ) -> list[tuple[date, *Total]]:
     """The totals of a lane as the API reads them."""
-    orig_code, dest_code = lane
-    totals = read_totals(
-        connection, orig_code=orig_code, dest_code=dest_code, date_from=date_from, date_to=date_to
-    )
-    return totals.days(date_to)
+    return read_totals(connection, *lane, date_from, date_to).days(date_to)
 
 
 def main() -> None:

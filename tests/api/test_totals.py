@@ -53,9 +53,7 @@ def test_each_day_of_the_range_has_the_sum_of_all_rows(
     write(owner, found)
     date_from, date_to = span[0], span[0] + timedelta(span[1])
     orig_code, dest_code = ("world", LANE[1]) if as_regions else LANE
-    totals = read_totals(
-        owner, orig_code=orig_code, dest_code=dest_code, date_from=date_from, date_to=date_to
-    )
+    totals = read_totals(owner, orig_code, dest_code, date_from, date_to)
     expected: dict[date, list[int]] = {}
     for month, by_day in found:
         for day, (price_sum, count) in by_day.items():

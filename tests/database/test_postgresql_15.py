@@ -15,6 +15,7 @@ from psycopg import sql
 
 from api.pages import read_page
 from api.store import CONNECTION_SETTINGS, Store
+from api.totals import read_totals
 from database.connect import make_pool
 from database.queries import query
 from loader.compact import fold_all
@@ -130,5 +131,5 @@ def totals(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[da
     """What the API would say of China to Europe, asked as its role."""
     monkeypatch.setenv("PGUSER", "rates_api")
     with make_pool("rates-test", size_max=1) as pool:
-        span = {"date_from": date(2020, 12, 31), "date_to": date(2021, 1, 2)}
-        return Store(pool).totals(orig_code="china", dest_code="europe", **span).days(span["date_to"])
+        span = date(2020, 12, 31), date(2021, 1, 2)
+        return Store(pool).read(read_totals, "china", "europe", *span).days(span[1])

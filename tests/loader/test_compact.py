@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from api.store import Store
+from api.totals import read_totals
 from database.connect import make_pool
 from loader.check import Ports, check
 from loader.compact import fold_all
@@ -83,7 +84,7 @@ def answers(store: Store) -> list[list[tuple]]:
     spans = [(date(2020, 1, 1), date(2025, 1, 1)), (FIRST_DAY + timedelta(5), FIRST_DAY + timedelta(40))]
     places = ("world", "asia", "europe", "CNSGH", "SEGVX")
     return [
-        store.totals(orig_code=orig, dest_code=dest, date_from=span[0], date_to=span[1]).days(span[1])
+        store.read(read_totals, orig, dest, *span).days(span[1])
         for orig in places
         for dest in places
         for span in spans
