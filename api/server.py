@@ -103,7 +103,7 @@ def get_storage_ready() -> None:
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
-    from api.wsgi import newest, pool  # noqa: PLC0415
+    from api.wsgi import newest, store  # noqa: PLC0415
 
     newest.stop()
-    pool.close()
+    store.close()

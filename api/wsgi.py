@@ -23,4 +23,5 @@ listen = partial(
     connect, "rates-api-newest", autocommit=True, settings=CONNECTION_SETTINGS, silence_s=SILENCE_S
 )
 newest = NewestVersion(listen)
-app = create_app(Store(pool), newest, settings)
+store = Store(pool)
+app = create_app(store, newest, settings)

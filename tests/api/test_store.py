@@ -7,11 +7,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from api.store import CONNECTION_SETTINGS, WAIT_S, Store
 from api.totals import DataVersion, read_version
@@ -41,8 +42,14 @@ def backend(connection: psycopg.Connection) -> int:
 
 def backends(store: Store, count: int) -> set[int]:
     """Of so many connections at once."""
-    with ExitStack() as held:
-        return {backend(held.enter_context(store.pool.connection())) for _ in range(count)}
+    together = threading.Barrier(count, timeout=10)
+
+    def ask(connection: psycopg.Connection) -> int:
+        together.wait()
+        return backend(connection)
+
+    with ThreadPoolExecutor(count) as threads:
+        return set(threads.map(lambda _: store.read(ask), range(count)))
 
 
 def terminate(database: Database) -> None:
@@ -170,6 +177,36 @@ def test_a_connection_that_prepared_some_of_its_statements_prepares_the_others(
             store.read(ask)
     assert len(backends(store, 1)) == 1
     assert store.read(ask).number == 0
+
+
+def test_who_asks_next_takes_the_connection_that_was_asked_last(store: Store) -> None:
+    before = backends(store, 2)
+    asked = [store.read(backend) for _ in range(5)]
+    assert len({*asked}) == 1
+    assert before.issuperset(asked)
+    assert store.pool.get_stats()["requests_num"] == 2, "the pool was asked for no more"
+
+
+def test_the_pool_has_all_connections_back_soon_after_nobody_asks(store: Store) -> None:
+    before = backends(store, 3)
+    assert store.pool.get_stats()["pool_available"] == 0
+    wait_until(lambda: store.pool.get_stats()["pool_available"] == 3, 10)
+    assert backends(store, 3) == before
+    wait_until(lambda: store.pool.get_stats()["pool_available"] == 3, 10)
+
+
+def test_a_connection_is_not_left_in_a_transaction(store: Store) -> None:
+    asked = store.read(lambda connection: connection.execute("BEGIN") and backend(connection))
+    status = store.read(lambda connection: (connection.info.transaction_status, backend(connection)))
+    assert status == (TransactionStatus.IDLE, asked)
+
+
+def test_what_is_closed_leaves_no_connection(store: Store, as_loader: Database) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+    backends(store, 2)
+    assert as_loader.rows(count, NAME) == [(2,)]
+    store.close()
+    wait_until(lambda: as_loader.rows(count, NAME) == [(0,)], 10)
 
 
 def test_every_connection_has_a_statement_timeout(store: Store) -> None:
