@@ -233,9 +233,10 @@ class Bench:
         tags = [servers[WARM].tag(question) for question in asked] if WARM in servers else []
         known = self.scratch / "known"
         wrk.write_questions(known, [(question.path, tag) for question, tag in zip(asked, tags, strict=False)])
-        for kind in {WARM, GRANIAN_WARM} & servers.keys():
-            # Either process is asked each question many times over.
-            wrk.ask(servers[kind].port, file, max(self.plan.connections), self.plan.warm_up_s)
+        for server in servers.values():
+            # Either process is asked each question many times over. What each does once, in its first seconds
+            # (to connect, and to load what a batch will need), is told by how soon it starts.
+            wrk.ask(server.port, file, max(self.plan.connections), self.plan.warm_up_s)
         for number in range(rounds_before + 1, rounds_before + self.plan.rounds + 1):
             self.say(f"{size.prices:,} prices: round {number} of {self.plan.rounds * self.plan.servers}")
             for connections in self.plan.connections:
