@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import date
 from functools import cache, lru_cache
 from operator import add
-from struct import Struct, pack
+from struct import Struct, pack, unpack
 from typing import NamedTuple
 from weakref import WeakSet
 
+import msgspec
 import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
@@ -55,7 +56,7 @@ class DataVersion(NamedTuple):
     changed_at: int
 
 
-class Totals(NamedTuple):
+class Totals(msgspec.Struct, gc=False):
     """`sums` in USD and `counts` of the prices of each day of the range, the newest first. `orig_found` and
     `dest_found` say whether there is such a place."""
 
@@ -133,12 +134,8 @@ def raise_failed(server: pq.abc.PGconn, result: pq.abc.PGresult, wanted: pq.Exec
 
 
 def version_of(result: pq.abc.PGresult) -> DataVersion:
-    return version_read(result.get_value(0, 0) or b"", result.get_value(0, 1) or b"")
-
-
-@lru_cache(maxsize=2)  # nearly always the same
-def version_read(number: bytes, changed_at: bytes) -> DataVersion:
-    return DataVersion(int.from_bytes(number), int.from_bytes(changed_at, signed=True))
+    number, changed_at = result.get_value(0, 0), result.get_value(0, 1)
+    return DataVersion(int.from_bytes(number or b""), int.from_bytes(changed_at or b"", signed=True))
 
 
 def totals_of(result: pq.abc.PGresult, first: int, last: int) -> Totals:
@@ -147,16 +144,24 @@ def totals_of(result: pq.abc.PGresult, first: int, last: int) -> Totals:
     nothing = sums = counts = (0,) * length
     value = result.get_value
     for row in range(result.ntuples):
-        month, days = value(row, 4), value(row, 5)
+        month, days = value(row, 1), value(row, 2)
         if month is None or not days:
             continue
         shift = MONTH_0 + int.from_bytes(month, signed=True) - 1 - first
-        day_sums, day_counts = laid_out(days, value(row, 6) or b"", value(row, 7) or b"", shift, length)
+        day_sums, day_counts = laid_out(days, value(row, 3) or b"", value(row, 4) or b"", shift, length)
         if counts is nothing:  # what most questions find: one row of totals
             sums, counts = day_sums, day_counts
         else:
             sums, counts = tuple(map(add, sums, day_sums)), tuple(map(add, counts, day_counts))
-    return Totals(version_of(result), value(0, 2) == b"\1", value(0, 3) == b"\1", sums, counts)
+    version, orig_found, dest_found = label_of(value(0, 0) or b"")
+    return Totals(version, orig_found, dest_found, sums, counts)
+
+
+@lru_cache(maxsize=8)  # nearly always the same
+def label_of(label: bytes) -> tuple[DataVersion, bool, bool]:
+    """The version, and whether there are such places: many columns would cost much for each answer."""
+    number, changed_at, orig_found, dest_found = unpack(">Qq??", label)
+    return DataVersion(number, changed_at), orig_found, dest_found
 
 
 def laid_out(days: bytes, sums: bytes, counts: bytes, shift: int, length: int) -> tuple[Integers, Integers]:

@@ -1,11 +1,10 @@
 -- The totals of one lane, port to port, as they lie: a row a month of the base and of each published delta. One row
--- at least, for the version of the data, read in the same statement, and for whether the codes are ports.
+-- at least, for its label: the version of the data, read in the same statement, and whether the codes are ports.
 -- $1 orig_code, $2 dest_code, $3 first month, $4 last month.
 SELECT
-    data_version.version,
-    data_version.changed_at,
-    EXISTS (SELECT FROM ports WHERE code = $1) AS orig_found,
-    EXISTS (SELECT FROM ports WHERE code = $2) AS dest_found,
+    int8send(data_version.version) || timestamptz_send(data_version.changed_at)
+    || boolsend(EXISTS (SELECT FROM ports WHERE code = $1))
+    || boolsend(EXISTS (SELECT FROM ports WHERE code = $2)) AS label,
     found.month AS first_day,
     found.days,
     found.price_sums,

@@ -55,10 +55,9 @@ by_day AS (
 )
 
 SELECT
-    data_version.version,
-    data_version.changed_at,
-    EXISTS (SELECT FROM ports WHERE code = $1) OR EXISTS (SELECT FROM regions WHERE slug = $1) AS orig_found,
-    EXISTS (SELECT FROM ports WHERE code = $2) OR EXISTS (SELECT FROM regions WHERE slug = $2) AS dest_found,
+    int8send(data_version.version) || timestamptz_send(data_version.changed_at)
+    || boolsend(EXISTS (SELECT FROM ports WHERE code = $1) OR EXISTS (SELECT FROM regions WHERE slug = $1))
+    || boolsend(EXISTS (SELECT FROM ports WHERE code = $2) OR EXISTS (SELECT FROM regions WHERE slug = $2)) AS label,
     $3 AS first_day,
     found.days,
     found.price_sums,
