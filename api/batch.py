@@ -41,7 +41,7 @@ class Batch:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """At once, or with `Prefer: wait=SECONDS` as soon as it has ended."""
-        read_parameters(request, ())
+        read_parameters(request)
         found = self.known.find(batch)
         wait_s = preferred_wait_s(request)
         if wait_s and found.state not in ENDED:
@@ -59,7 +59,7 @@ class Batch:
     def on_delete(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """200 once it is out of the answers, 202 where that takes longer or the database is away."""
         bearer = self.bearers.admit(request, WRITE)
-        read_parameters(request, ())
+        read_parameters(request)
         try:
             found = self.known.find(batch)
         except (DatabaseUnavailable, SchemaMissing):

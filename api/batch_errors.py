@@ -17,7 +17,7 @@ from api.errors import BadParameter
 from api.known import KnownBatches, RowFault, batch_id
 from api.ledger import FIRST, BatchStatus, Fault, Place
 from api.pages import next_link
-from api.parameters import Parameter, number_parameter, read_parameters
+from api.parameters import Parameter, by_name, number_parameter, read_parameters
 from api.threads import Threads
 
 LISTED, LISTED_MAX = 100, 1_000
@@ -79,7 +79,7 @@ def respond_csv(
     known: KnownBatches, threads: Threads, request: falcon.Request, response: falcon.Response, batch: str
 ) -> None:
     """Raises Busy where too many are served for long already."""
-    read_parameters(request, ())
+    read_parameters(request)
     status = known.status(batch_id(batch))
     pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
     pages = packed(request, response, pages)
@@ -125,7 +125,7 @@ def read_place(name: str, text: str) -> Place:
     return Place(int(match[1]), int(match[2]))
 
 
-PARAMETERS = (
+PARAMETERS = by_name(
     Parameter(
         "after",
         "Where the page before ended, taken from the address in `next`.",

@@ -20,7 +20,7 @@ from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_s
 from api.ledger import STATES
 from api.orders import CONTENT, PARAMETERS, read_order
 from api.pages import next_link
-from api.parameters import Parameter, number_parameter, read_parameters
+from api.parameters import Parameter, by_name, number_parameter, read_parameters
 from api.threads import Threads
 from storage.layout import batch_id_of
 from telemetry.metrics import emit
@@ -107,7 +107,7 @@ def read_state(name: str, text: str) -> str:
     return text
 
 
-LIST_PARAMETERS = (
+LIST_PARAMETERS = by_name(
     Parameter(
         "state",
         "Only those that are in this state.",

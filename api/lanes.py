@@ -12,7 +12,7 @@ import msgspec
 from api.answers import Answers
 from api.errors import BadParameter
 from api.pages import LIMIT, next_address, read_page, respond_page, unknown_code
-from api.parameters import PRINTABLE, Parameter, read_parameters, shown
+from api.parameters import PRINTABLE, Parameter, by_name, read_parameters, shown
 from api.question import CODE_CHARS_MAX, code_parameter
 from api.store import Store
 from api.totals import DataVersion
@@ -109,7 +109,7 @@ def read_position(name: str, text: str) -> Position:
     return Position(*(code.replace("%2F", "/").replace("%25", "%") for code in match.groups()))
 
 
-PARAMETERS = (
+PARAMETERS = by_name(
     code_parameter("orig_code", "Where from: a port's code or a region's slug."),
     code_parameter("dest_code", "Where to, if not anywhere: a port or a region.", required=False),
     LIMIT,

@@ -30,7 +30,7 @@ from api.operations import (
     Operation,
     RequestHeader,
 )
-from api.parameters import Parameter
+from api.parameters import NONE, Parameter
 from api.requests import HEADER
 
 VERSION = "1"
@@ -110,7 +110,7 @@ def describe(operation: Operation) -> Json:
         "tags": [operation.tag],
         "parameters": [
             *(PATH_PARAMETERS[name] for name in PLACEHOLDER.findall(operation.path)),
-            *(query_parameter(each) for each in operation.parameters or ()),
+            *(query_parameter(each) for each in (operation.parameters or NONE).values()),
             *(header_parameter(each) for each in (*operation.headers, REQUEST_ID)),
         ],
         "responses": responses(operation),
@@ -202,11 +202,11 @@ def codes_of(operation: Operation) -> dict[int, tuple[str, ...]]:
     return {status: tuple(codes) for status, codes in sorted(found.items())}
 
 
-def parameter_codes(parameters: Sequence[Parameter]) -> tuple[str, ...]:
+def parameter_codes(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     """What `api.parameters.read_parameters` refuses, and each of them itself."""
-    own = [code for parameter in parameters for code in parameter.codes]
+    own = [code for parameter in parameters.values() for code in parameter.codes]
     codes = ["malformed_query", "unknown_parameter", *(["repeated_parameter"] if parameters else [])]
-    codes += ["missing_parameter"] if any(each.required for each in parameters) else []
+    codes += ["missing_parameter"] if any(each.required for each in parameters.values()) else []
     return (*codes, *own)
 
 

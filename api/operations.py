@@ -74,7 +74,7 @@ class Operation:
     respond: Callable[..., None]
     answers: Sequence[Answer]
     tag: str
-    parameters: Sequence[Parameter] | None = ()
+    parameters: Mapping[str, Parameter] | None = field(default_factory=dict)
     headers: Sequence[RequestHeader] = ()
     body: Mapping[str, str | None] = field(default_factory=dict)
     bearer: bool = False

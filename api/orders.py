@@ -15,7 +15,7 @@ from access.callback_urls import LENGTH_MAX, fault_of
 from access.tokens import Token
 from api.errors import BadParameter, Refusal
 from api.intake import Content
-from api.parameters import NOT_UTF8, Parameter, boolean_parameter, printable
+from api.parameters import NOT_UTF8, Parameter, boolean_parameter, by_name, printable
 from storage.layout import batch_id_of, upload_key
 from storage.manifest import Manifest
 
@@ -122,7 +122,7 @@ def read_callback_url(name: str, text: str) -> str:
     return text
 
 
-PARAMETERS = (
+PARAMETERS = by_name(
     boolean_parameter("dry_run", "Whether to check all of it and change nothing.", default=False),
     Parameter(
         "deadline",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import falcon
 
@@ -46,29 +47,37 @@ class Parameter:
     codes: tuple[str, ...] = ()
 
 
-def read_parameters(request: falcon.Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
+NONE: Mapping[str, Parameter] = MappingProxyType({})
+
+
+def by_name(*parameters: Parameter) -> Mapping[str, Parameter]:
+    return {each.name: each for each in parameters}
+
+
+def read_parameters(request: falcon.Request, parameters: Mapping[str, Parameter] = NONE) -> dict[str, Any]:
     """The value of each. Raises BadParameter where the query is malformed, for the first parameter that is
     unknown or repeated, then for the first that is malformed, or missing, with all others that are."""
     if "%" in request.query_string:
         refuse_malformed(request.query_string)
-    given: dict[str, str] = {}
-    values = {each.name: each.default for each in parameters}
-    for name, value in request.params.items():
-        if name not in values:
-            listed = f"allowed are {', '.join(values)}" if values else "none is allowed"
+    given = cast("dict[str, str]", request.params)  # none is a list from here on
+    for name, value in given.items():
+        if name not in parameters:
+            listed = f"allowed are {', '.join(parameters)}" if parameters else "none is allowed"
             reason = f"There is no parameter {shown(name)}; {listed}."
             raise BadParameter(reason, code="unknown_parameter")
         if isinstance(value, list):
             reason = f"{name} is given {len(value)} times; give it once."
             raise BadParameter(reason, code="repeated_parameter")
-        given[name] = value
-    for each in parameters:
-        text = given.get(each.name)
-        if each.required and not text:
-            missing = [each.name for each in parameters if each.required and not given.get(each.name)]
+    values = {}
+    for name, each in parameters.items():
+        text = given.get(name)
+        if text is None and not each.required:
+            values[name] = each.default
+        elif text or not each.required:
+            values[name] = each.read(name, text or "")
+        else:
+            missing = [name for name, each in parameters.items() if each.required and not given.get(name)]
             raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
-        if text is not None:
-            values[each.name] = each.read(each.name, text)
     return values
 
 

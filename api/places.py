@@ -9,7 +9,7 @@ import msgspec
 
 from api.answers import Answers
 from api.pages import LIMIT, SEARCH, next_address, read_page, respond_page, unknown_code
-from api.parameters import Parameter, printable, read_parameters
+from api.parameters import Parameter, by_name, printable, read_parameters
 from api.question import CODE_CHARS_MAX, read_code
 from api.store import Store
 from api.totals import DataVersion
@@ -112,13 +112,13 @@ def code_parameter(
     return Parameter(name, description, schema, read_code, default=default, codes=("invalid_code",))
 
 
-PORTS_PARAMETERS = (
+PORTS_PARAMETERS = by_name(
     SEARCH,
     code_parameter("region", "A region's slug: the ports below it, at whatever depth.", chars_min=1),
     LIMIT,
     code_parameter("after", "The last code of the page before; `next` has it.", default=""),
 )
-REGIONS_PARAMETERS = (
+REGIONS_PARAMETERS = by_name(
     SEARCH,
     code_parameter("parent", "A region's slug: those right below it. Empty: those at the top."),
     LIMIT,

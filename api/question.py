@@ -10,7 +10,7 @@ import falcon
 import msgspec
 
 from api.errors import BadParameter
-from api.parameters import NOT_UTF8, Parameter, boolean_parameter, printable, read_parameters, shown
+from api.parameters import NOT_UTF8, Parameter, boolean_parameter, by_name, printable, read_parameters, shown
 from api.totals import Totals
 
 CODE_CHARS_MAX = 100
@@ -129,7 +129,7 @@ def fields_parameter(name: str, description: str) -> Parameter:
     return Parameter(name, description, schema, read_fields, default=ALL_FIELDS, codes=codes)
 
 
-PARAMETERS = (
+PARAMETERS = by_name(
     day_parameter("date_from", "First day."),
     day_parameter("date_to", "Last day."),
     code_parameter("orig_code", "Where from: a port's code or a region's slug."),

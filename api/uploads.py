@@ -23,7 +23,7 @@ from api.errors import Refusal
 from api.known import KnownBatch, KnownBatches, Time, batch_id, is_there, of_manifest
 from api.orders import PARAMETERS as ORDER_PARAMETERS
 from api.orders import UPLOAD, read_order
-from api.parameters import number_parameter, read_parameters
+from api.parameters import by_name, number_parameter, read_parameters
 from storage.bucket import Bucket
 from storage.errors import ObjectExists, ObjectMissing, StorageUnavailable
 from storage.layout import parts_key
@@ -40,8 +40,8 @@ MIB = 2**20
 # So many parts are named of those that are not as they were announced.
 NAMED_MAX = 5
 log = get_logger("rates.api")
-PARAMETERS = (
-    *ORDER_PARAMETERS,
+PARAMETERS = by_name(
+    *ORDER_PARAMETERS.values(),
     number_parameter(
         "size", "Of the file, in bytes; above 5 GiB it goes in parts.", PARTS_MAX * PART_BYTES_MAX
     ),
@@ -162,7 +162,7 @@ class FinishedUpload:
     def on_post(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """202 once they are one file. Raises 409 where they are not what was announced."""
         bearer = self.bearers.admit(request, WRITE)
-        read_parameters(request, ())
+        read_parameters(request)
         bucket = self.known.bucket
         manifest = self.known.manifest(batch_id(batch))
         announced = find_announced(bucket, manifest.batch)

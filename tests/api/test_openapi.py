@@ -22,7 +22,7 @@ from api.batches import Batches
 from api.data_version import NewestVersion
 from api.errors import BadParameter
 from api.operations import EVERYWHERE, OPERATIONS, Operation
-from api.parameters import Parameter
+from api.parameters import NONE, Parameter
 from api.settings import read_settings
 from api.store import Store
 from api.worker import ASKS_LIVE
@@ -66,7 +66,7 @@ def api_modules() -> Iterator[ModuleType]:
 
 
 def parameters() -> list[Parameter]:
-    found = [each for operation in OPERATIONS for each in operation.parameters or ()]
+    found = [each for operation in OPERATIONS for each in (operation.parameters or NONE).values()]
     return list({(each.name, id(each.read)): each for each in found}.values())
 
 
