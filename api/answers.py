@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NamedTuple
 from zlib import crc32
 
 import falcon
+import msgspec
 from cachetools import LRUCache
 
 from api import compression
@@ -29,7 +29,7 @@ ANSWER_BYTES = 600
 LINK_BYTES = 60
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, gc=False):
     """An answer's body, and what its `Link` header says, if it has one."""
 
     version: DataVersion
@@ -43,7 +43,7 @@ class Answer:
     __slots__ = ("body", "link", "packed", "size", "tag", "version")
 
     def __init__(self, key: str, made: Made) -> None:
-        self.version, self.body, self.link = made
+        self.version, self.body, self.link = made.version, made.body, made.link
         self.tag = tag_of(self.version, key)
         self.packed: bytes | None = None
         # A body that may be sent packed is kept both ways.
@@ -90,14 +90,16 @@ class Answers:
                 newest = newest or self.store.version()
                 tag = tag_of(newest, key)
                 if is_known(request, known, tag):
-                    send_nothing(response, tag, newest)
+                    label(response, tag, newest)
+                    response.status = falcon.HTTP_304
                     return
             answer = Answer(key, make())
             if answer.size <= self.bytes_max:
                 with self._lock:
                     self._kept[key] = answer
+        label(response, answer.tag, answer.version)
         if known and is_known(request, known, answer.tag):
-            send_nothing(response, answer.tag, answer.version)
+            response.status = falcon.HTTP_304
         else:
             send(request, response, answer, media_type)
 
@@ -112,7 +114,6 @@ def is_known(request: falcon.Request, known: str, tag: str) -> bool:
 
 
 def send(request: falcon.Request, response: falcon.Response, answer: Answer, media_type: str) -> None:
-    label(response, answer.tag, answer.version)
     response.content_type = media_type
     if answer.link:
         response.set_header("Link", answer.link)
@@ -123,11 +124,6 @@ def send(request: falcon.Request, response: falcon.Response, answer: Answer, med
         response.set_header("Content-Encoding", "gzip")
     else:
         response.data = answer.body
-
-
-def send_nothing(response: falcon.Response, tag: str, version: DataVersion) -> None:
-    label(response, tag, version)
-    response.status = falcon.HTTP_304
 
 
 def label(response: falcon.Response, tag: str, version: DataVersion) -> None:

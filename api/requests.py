@@ -22,7 +22,7 @@ class RequestIds:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = req.env.get("HTTP_X_REQUEST_ID", "")
         sound = 0 < len(given) <= CHARS_MAX and given.isascii() and given.isprintable()
-        req.context.id = request_id = given if sound else f"{getrandbits(128):032x}"
+        req.context.id = request_id = given if sound else getrandbits(128).to_bytes(16).hex()
         bind_request(request_id)
         resp.set_header(HEADER, request_id)
         if len(req.query_string) > QUERY_CHARS_MAX:
