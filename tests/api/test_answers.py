@@ -321,6 +321,7 @@ QUESTION = "/rates?date_from=2021-01-01&date_to=2021-12-31&orig_code=CNSGH&dest_
 def test_a_client_that_asks_again_is_sent_nothing(keeping: Service) -> None:
     first = keeping.get(QUESTION)
     assert first.headers["cache-control"] == "no-cache"
+    assert first.headers["vary"] == "Accept, Accept-Encoding"
     assert first.headers["content-encoding"] == "gzip"
     again = keeping.client.get(QUESTION, headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
