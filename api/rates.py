@@ -101,7 +101,7 @@ def rates_of(question: Question, totals: Totals) -> list[Rate]:
             Rate(count or None, day, price_sum / count if count >= PRICES_MIN else None)
             for day, price_sum, count in zip(days, sums, counts, strict=True)
         ]
-    for name in () if question.fields is ALL_FIELDS else ALL_FIELDS - question.fields:
+    for name in ALL_FIELDS - question.fields:
         for rate in rates:
             setattr(rate, name, UNSET)
     return rates

@@ -38,7 +38,6 @@ HEAD_BYTES = 20
 DAY_BYTES = 6
 IN_A_ROW = b"".join(pack(">ih", 2, day) for day in range(32))
 BINARY = pq.Format.BINARY
-TUPLES_OK = pq.ExecStatus.TUPLES_OK
 DUPLICATE = psycopg.errors.DuplicatePreparedStatement.sqlstate.encode()
 # Fewer prices than this make no average (the original service's rule).
 PRICES_MIN = 3
@@ -120,8 +119,7 @@ def execute(connection: psycopg.Connection, statement: bytes, parameters: list[b
                 raise_failed(server, result, pq.ExecStatus.COMMAND_OK)
         prepared.add(connection)
     result = server.exec_prepared(statement, parameters, None, BINARY)
-    if result.status != TUPLES_OK:
-        raise_failed(server, result, TUPLES_OK)
+    raise_failed(server, result, pq.ExecStatus.TUPLES_OK)
     return result
 
 
