@@ -19,6 +19,7 @@ from benchmarks import BenchmarkError, databases, wrk
 from benchmarks.anchors import MILLION
 from benchmarks.api_figures import (
     BARE_FALCON,
+    COLD_IN_TWO_PROCESSES,
     COLD_ON_GRANIAN,
     FALCON_ON_GRANIAN,
     INDEXED,
@@ -40,6 +41,7 @@ from benchmarks.random_prices import DAYS, SEED, random_lanes, totals_of, write_
 from benchmarks.servers import (
     BARE,
     COLD,
+    COLD_IN_TWO,
     GRANIAN_BARE,
     GRANIAN_COLD,
     GRANIAN_WARM,
@@ -82,6 +84,7 @@ CONTESTANTS = (
     Contestant(OURS_COLD, COLD),
     Contestant(OURS_WARM, WARM),
     Contestant(KNOWN, WARM, known=True),
+    Contestant(COLD_IN_TWO_PROCESSES, COLD_IN_TWO),
     Contestant(FALCON_ON_GRANIAN, GRANIAN_BARE),
     Contestant(COLD_ON_GRANIAN, GRANIAN_COLD),
     Contestant(WARM_ON_GRANIAN, GRANIAN_WARM),
@@ -90,9 +93,8 @@ CONTESTANTS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Rounds are many and short: which process takes which connections falls out anew for each load, and with
-    it how much of the machine is used. Servers are started anew some times: how a process happens to lie in
-    memory makes it a tenth quicker or slower for its life."""
+    """Rounds are many and short, since what else a machine does falls upon some of them. Servers are started
+    anew some times: how one happens to lie in memory makes it a tenth quicker or slower for its life."""
 
     servers: int = 4
     rounds: int = 3  # of each
@@ -234,7 +236,7 @@ class Bench:
         known = self.scratch / "known"
         wrk.write_questions(known, [(question.path, tag) for question, tag in zip(asked, tags, strict=False)])
         for server in servers.values():
-            # Either process is asked each question many times over. What each does once, in its first seconds
+            # Each is asked every question many times over. What a process does once, in its first seconds
             # (to connect, and to load what a batch will need), is told by how soon it starts.
             wrk.ask(server.port, file, max(self.plan.connections), self.plan.warm_up_s)
         for number in range(rounds_before + 1, rounds_before + self.plan.rounds + 1):

@@ -25,7 +25,7 @@ from benchmarks.api_figures import (
 from benchmarks.figures import MB, MS, in_short, ratio
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.report import WIDTH, verdicts_table, write_whole
-from benchmarks.servers import ORIGINAL_THREADS, PROCESSES, THREADS, WARM
+from benchmarks.servers import ORIGINAL_PROCESSES, ORIGINAL_THREADS, THREADS, WARM
 from benchmarks.targets import Verdict, verdict
 
 JUDGED = 8  # connections
@@ -34,8 +34,8 @@ HOW = (
     "wrk asks random lanes for 1 to 31 days, each connection its next question once the last is answered."
     " Every server has its turn in each round and is started anew every few; figures are the medians of the"
     " rounds. A server has a core to itself, as a task of one vCPU has; wrk and PostgreSQL have the others."
-    f" {PROCESSES} processes everywhere, of {THREADS} threads, of the"
-    f" original {ORIGINAL_THREADS}, on gunicorn but where it says granian. Cold keeps no answer, warm has"
+    f" It has one process of {THREADS} threads, but the original has {ORIGINAL_PROCESSES} of"
+    f" {ORIGINAL_THREADS}, and runs on gunicorn but where it says granian. Cold keeps no answer, warm has"
     " given each before, 304 is asked with the ETag of the answer. The original's table is as it was dumped,"
     " without an index, or with one on lane and day. CPU is of the processes that answer, without"
     " PostgreSQL's. A start is from the process to its first good answer; memory (PSS) is of the largest"

@@ -26,6 +26,8 @@ SCALE_OUT_AFTER_S = 60
 SCALE_IN_AFTER_S = 300
 # The load balancer, which appends to X-Forwarded-For who has asked it.
 PROXIES = 1
+# Of Fargate's units. Each whole one has a process: two on one only take turns (docs/decisions/0018).
+ONE_CPU = 1024
 # Whether the process serves at all. It is the image's own check, which ECS does not look at.
 ALIVE = (
     "import http.client, os, sys; "
@@ -79,7 +81,7 @@ class ApiService(pulumi.ComponentResource):
                 "RATES_DB_PAUSES": str(int(around.database.pauses)),
                 "RATES_LIMIT": settings.limit or "",
                 "RATES_PROXIES": str(PROXIES),
-                "WEB_CONCURRENCY": str(settings.processes),
+                "WEB_CONCURRENCY": str(max(1, settings.size.cpu // ONE_CPU)),
                 **around.ingestion.environment,
             },
             port=API_PORT,

@@ -23,7 +23,6 @@ TASKS = range(1, 501)
 TASKS_FROM_NONE = range(501)
 # ECS spreads them over the zones.
 PRODUCTION_TASKS_MIN = 2
-PROCESSES = range(1, 65)
 REQUESTS_PER_TASK = range(1, 1_000_001)
 ANY_ORIGIN = "*"
 API_ORIGIN = re.compile(rf"{re.escape(ANY_ORIGIN)}|{ORIGIN.pattern}")
@@ -78,7 +77,6 @@ class LoaderSettings:
 @dataclass(frozen=True)
 class ApiSettings:
     size: ServiceSize
-    processes: int
     requests_per_task: int  # a minute
     rollout: Rollout
     origins: tuple[str, ...]  # of pages in browsers; none: no page may
@@ -95,7 +93,6 @@ def read_tasks(reader: Reader) -> TaskSettings:
 def read_api(reader: Reader, production: bool) -> ApiSettings:
     api = ApiSettings(
         size=read_service_size(reader, "api", TASKS),
-        processes=reader.whole("apiProcesses", PROCESSES),
         requests_per_task=reader.whole("apiRequestsPerTask", REQUESTS_PER_TASK),
         rollout=reader.choice("apiRollout", Rollout),
         origins=reader.texts("apiOrigins", API_ORIGIN, "origins such as https://app.example.com, or *"),

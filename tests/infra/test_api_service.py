@@ -77,7 +77,6 @@ def test_it_logs_in_as_the_role_that_only_reads_and_may_put_batches_and_do_nothi
 
 def test_its_environment_is_what_the_api_reads() -> None:
     changes = {
-        "apiProcesses": "3",
         "apiOrigins": "https://a.example.com https://b.example.com",
         "apiLimit": "9/second",
     }
@@ -102,8 +101,18 @@ def test_its_environment_is_what_the_api_reads() -> None:
         "RATES_LIMIT": "9/second",
         "RATES_PROXIES": "1",
         "RATES_STACK": "dev",
-        "WEB_CONCURRENCY": "3",
+        "WEB_CONCURRENCY": "1",
     }
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory_mib", "processes"), [("512", "1024", "1"), ("1024", "2048", "1"), ("4096", "8192", "4")]
+)
+def test_a_task_has_a_process_for_each_whole_processor(cpu: str, memory_mib: str, processes: str) -> None:
+    run = run_stack("dev", changes={"apiCpu": cpu, "apiMemoryMib": memory_mib})
+
+    environment = {each["name"]: each["value"] for each in api(run)["environment"]}
+    assert environment["WEB_CONCURRENCY"] == processes
 
 
 @pytest.mark.parametrize("shape", SHAPES)

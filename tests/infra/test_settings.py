@@ -83,7 +83,6 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
         tasks=TaskSettings(architecture=Architecture.X86_64, log_days=7),
         api=ApiSettings(
             size=ServiceSize(cpu=256, memory_mib=512, tasks_min=1, tasks_max=2, spot=True),
-            processes=2,
             requests_per_task=3000,
             rollout=Rollout.ROLLING,
             origins=(),
@@ -165,7 +164,6 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "apiTasksMin": "0",
         "apiTasksMax": "501",
         "apiSpot": "maybe",
-        "apiProcesses": "0",
         "apiRequestsPerTask": "0",
         "loaderCpu": "",
         "loaderMemoryMib": "2 GiB",
@@ -212,7 +210,6 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
             "rates:apiLimit is '0/minute': allowed is requests a time such as 100/minute; 5000/day",
             "rates:apiMemoryMib is '511': allowed is 512 to 122880",
             "rates:apiOrigins is '* https://app.example.com': * stands for all, and alone",
-            "rates:apiProcesses is '0': allowed is 1 to 64",
             "rates:apiRequestsPerTask is '0': allowed is 1 to 1000000",
             "rates:apiSpot is 'maybe': allowed is true or false",
             "rates:apiTasksMax is '501': allowed is 1 to 500",
