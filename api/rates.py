@@ -94,7 +94,7 @@ class Rates:
 def rates_of(question: Question, totals: Totals) -> list[Rate]:
     """Totals as answers, newest day first, with the days between that have no prices."""
     days, sums, counts = days_back(question.date_from, question.date_to), totals.sums, totals.counts
-    if min(counts, default=0) >= PRICES_MIN:  # as on most lanes: no day has to be looked at
+    if counts and min(counts) >= PRICES_MIN:  # as on most lanes: no day has to be looked at
         rates = list(map(Rate, counts, days, map(truediv, sums, counts)))
     else:
         rates = [

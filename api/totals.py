@@ -165,9 +165,9 @@ def label_of(label: bytes) -> tuple[DataVersion, bool, bool]:
 def laid_out(days: bytes, sums: bytes, counts: bytes, shift: int, length: int) -> tuple[Integers, Integers]:
     """Sums and counts of a range of so many days, the newest first, out of arrays as PostgreSQL sends them.
     Day n of theirs is n + `shift` of the range, where 0 is the first."""
-    in_order = days[HEAD_BYTES:]
-    day, count = int.from_bytes(in_order[4:6]), len(in_order) // DAY_BYTES
-    if in_order == IN_A_ROW[day * DAY_BYTES : (day + count) * DAY_BYTES]:
+    row = in_a_row(days)
+    if row is not None:
+        day, count = row
         place = day + shift
         start, stop = max(0, -place), min(count, length - place)
         if start >= stop:
@@ -183,6 +183,14 @@ def laid_out(days: bytes, sums: bytes, counts: bytes, shift: int, length: int) -
     by_day = dict(zip(integers(days, 0, count), pairs, strict=True))
     asked = [by_day.get(day, (0, 0)) for day in range(length - 1 - shift, -1 - shift, -1)]
     return tuple(pair[0] for pair in asked), tuple(pair[1] for pair in asked)
+
+
+@lru_cache(maxsize=64)  # mostly whole months
+def in_a_row(days: bytes) -> tuple[int, int] | None:
+    """The first of an array's days and how many there are, where none is missing between."""
+    in_order = days[HEAD_BYTES:]
+    day, count = int.from_bytes(in_order[4:6]), len(in_order) // DAY_BYTES
+    return (day, count) if in_order == IN_A_ROW[day * DAY_BYTES : (day + count) * DAY_BYTES] else None
 
 
 def integers(array: bytes, start: int, stop: int) -> Integers:
