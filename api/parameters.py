@@ -70,11 +70,10 @@ def read_parameters(request: falcon.Request, parameters: Mapping[str, Parameter]
             raise BadParameter(reason, code="repeated_parameter")
     values = {}
     for name, each in parameters.items():
-        text = given.get(name)
-        if text is None and not each.required:
-            values[name] = each.default
-        elif text or not each.required:
-            values[name] = each.read(name, text or "")
+        if text := given.get(name):
+            values[name] = each.read(name, text)
+        elif not each.required:
+            values[name] = each.default if text is None else each.read(name, "")
         else:
             missing = [name for name, each in parameters.items() if each.required and not given.get(name)]
             raise BadParameter(f"Missing or empty: {', '.join(missing)}.", code="missing_parameter")
