@@ -1,8 +1,8 @@
 """How often one bearer, or one address, may ask: RATES_LIMIT, such as `100/minute` (the syntax of `limits`).
 
-Counted in each process by itself, so that nothing has to be asked for it: of a task with 2 processes one may
-get up to twice as much. It keeps a client that asks far too much from the others' threads; a limit for all
-tasks together, and before a task has any work with it, is WAF's (`requestsPerAddress`), by address alone.
+Counted in each process by itself, so that nothing has to be asked for it: of a task with more than one, one
+may get as many times as much. It keeps a client that asks far too much from the others' threads; a limit for
+all tasks together, and before a task has any work with it, is WAF's (`requestsPerAddress`), by address alone.
 
 Imported only where there is a limit.
 """

@@ -190,6 +190,16 @@ def test_a_worker_that_dies_is_replaced_and_the_next_requests_are_answered(start
     assert started.get(QUESTION).status_code == 200
 
 
+def test_who_connects_while_the_only_worker_is_replaced_waits_for_the_next_one(database: Database) -> None:
+    """A task of one processor has one (docs/decisions/0018-a-process-for-each-processor.md)."""
+    with Service(database.environment("rates_api") | {"WEB_CONCURRENCY": "1"}) as service:
+        for _ in range(3):
+            (victim,) = workers(service)
+            victim.kill()
+            victim.wait(TIMEOUT_S)
+            assert ask_anew(service) == 200
+
+
 # --- stopping ----------------------------------------------------------------------------------------------
 
 
