@@ -34,6 +34,8 @@ from tests.loader.workers import WorkerHere, csv, ends, lose_messages, message_c
 from tests.postgres import Database
 from tests.waiting import wait_until
 
+LOST = "the queue is away"
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +269,10 @@ def test_no_message_is_acknowledged_before_what_it_asked_for_is_committed(
     assert too_early == []
 
 
+def told_lost(logged: list[EventDict]) -> list[str]:
+    return [line["event"] for line in logged if line.get("error") == LOST]
+
+
 def test_an_acknowledgement_that_does_not_arrive_is_told_and_the_repeat_does_nothing(
     ports: Database,
     storage: BatchStorage,
@@ -278,7 +284,7 @@ def test_an_acknowledgement_that_does_not_arrive_is_told_and_the_repeat_does_not
 
     def lossy(queue: WorkQueue, message: Received) -> None:
         if lost.acquire(blocking=False):
-            raise StorageUnavailable("the queue is away")
+            raise StorageUnavailable(LOST)
         done(queue, message)
 
     monkeypatch.setattr(WorkQueue, "done", lossy)
@@ -286,8 +292,11 @@ def test_an_acknowledgement_that_does_not_arrive_is_told_and_the_repeat_does_not
     with WorkerHere(storage):
         batch = send(ports, storage, "k", rows, chunk_rows=10)
         wait_until(ends(ports, batch, "published"))
-        wait_until(lambda: [line["event"] for line in logged].count("message not acknowledged") == 3)
+        wait_until(lambda: len(told_lost(logged)) == 3)
         wait_until(lambda: empty(storage))
+    # One that finds nothing to do yet is given back, for which its own is taken out of the queue as well.
+    assert "message not acknowledged" in told_lost(logged)
+    assert set(told_lost(logged)) <= {"message not acknowledged", "message not given back"}
     assert_answers_are_what_was_published(ports, rows)
     assert events_of(ports, batch).count("published") == 1
 
