@@ -11,7 +11,7 @@ from benchmarks.wrk import Load
 LARGE_ROWS = 100_000_000
 BARE_FALCON, THE_ORIGINAL, INDEXED = "bare Falcon", "original", "original, index"
 OURS_COLD, OURS_WARM, KNOWN = "ours, cold", "ours, warm", "ours, 304"
-COLD_IN_TWO_PROCESSES = "ours, cold, 2 processes"
+COLD_IN_TWO_PROCESSES = "ours, cold, two"
 FALCON_ON_GRANIAN, COLD_ON_GRANIAN, WARM_ON_GRANIAN = "granian: bare", "granian: cold", "granian: warm"
 
 

@@ -34,12 +34,12 @@ HOW = (
     "wrk asks random lanes for 1 to 31 days, each connection its next question once the last is answered."
     " Every server has its turn in each round and is started anew every few; figures are the medians of the"
     " rounds. A server has a core to itself, as a task of one vCPU has; wrk and PostgreSQL have the others."
-    f" It has one process of {THREADS} threads, but the original has {ORIGINAL_PROCESSES} of"
-    f" {ORIGINAL_THREADS}, and runs on gunicorn but where it says granian. Cold keeps no answer, warm has"
-    " given each before, 304 is asked with the ETag of the answer. The original's table is as it was dumped,"
-    " without an index, or with one on lane and day. CPU is of the processes that answer, without"
-    " PostgreSQL's. A start is from the process to its first good answer; memory (PSS) is of the largest"
-    " process that answers, after the load of most connections."
+    f" It has one process of {THREADS} threads, or two where it says two, but the original has"
+    f" {ORIGINAL_PROCESSES} of {ORIGINAL_THREADS}; it runs on gunicorn but where it says granian. Cold keeps"
+    " no answer, warm has given each before, 304 is asked with the ETag of the answer. The original's table"
+    " is as it was dumped, without an index, or with one on lane and day. CPU is of the processes that"
+    " answer, without PostgreSQL's. A start is from the process to its first good answer; memory (PSS) is of"
+    " the largest process that answers, after the load of most connections."
 )
 
 
