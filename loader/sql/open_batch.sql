@@ -1,4 +1,5 @@
--- Writes a batch down, unless its key is known. Waits for whoever opens the same key at this moment.
+-- Writes a batch down, unless its key is known. Waits for whoever opens the same one at this moment, whichever of
+-- key and id is found taken: were one of them named as the target, the other would be an error.
 INSERT INTO batches (
     id, key, content_hash, source, chunk_rows, created_by, deadline, dry_run, callback_url, request_id
 )
@@ -6,4 +7,4 @@ VALUES (
     %(id)s, %(key)s, %(content_hash)s, %(source)s, %(chunk_rows)s, %(created_by)s, %(deadline)s, %(dry_run)s,
     %(callback_url)s, %(request_id)s
 )
-ON CONFLICT (key) DO NOTHING RETURNING id;
+ON CONFLICT DO NOTHING RETURNING id;

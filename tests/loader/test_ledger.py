@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -32,6 +33,15 @@ from tests.postgres import Database
 from tests.waiting import wait_until
 
 HASH, OTHER_HASH = b"1" * 32, b"2" * 32
+# Whoever opens a batch stops between the index of ids and that of keys until the lock is free.
+BETWEEN_ID_AND_KEY: tuple[LiteralString, ...] = (
+    "CREATE FUNCTION stop_at(key text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS"
+    " 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN key; END'",
+    "CREATE INDEX ON batches (stop_at(key))",
+    "ALTER TABLE batches DROP CONSTRAINT batches_key_key",
+    "ALTER TABLE batches ADD UNIQUE (key)",
+    "SELECT pg_advisory_lock(1)",
+)
 
 
 def open_(
@@ -190,6 +200,24 @@ def test_a_rejected_batch_opened_again_by_two_at_once_is_tried_once(
         assert opening.result(20) == first
     assert first.batch_no != batch.batch_no
     assert events(ports) == ["opened", "loaded", "rejected", "reopened", "resumed"]
+
+
+def test_a_batch_opened_by_two_at_once_is_opened_once_whichever_of_its_names_is_seen_first(
+    ports: Database, connection: psycopg.Connection
+) -> None:
+    """Key and id each have an index, and one of them is written first."""
+    order = Order("k", HASH, "prices.csv", 10)
+    with ports.connect() as owner, ports.connect("rates_loader") as other, ThreadPoolExecutor(2) as executor:
+        for statement in BETWEEN_ID_AND_KEY:
+            owner.execute(statement)
+        opening = []
+        for number, opener in enumerate((connection, other), 1):
+            opening.append(executor.submit(open_batch, opener, order))
+            wait_until(lambda number=number: waiting_for_locks(ports) == number)
+        owner.execute("SELECT pg_advisory_unlock(1)")
+        first, second = (each.result(20) for each in opening)
+    assert first == second
+    assert events(ports) == ["opened", "resumed"]
 
 
 def test_a_withdrawal_that_waits_for_a_chunk_has_its_turn_before_the_next_one(
