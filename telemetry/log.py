@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import IO, Any
 
 # structlog looks for rich, to print in colours what is never printed here: a sixth of the API's start, where
@@ -29,8 +28,10 @@ PROCESSORS: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
-# `merge_contextvars` finds it by its name.
-REQUEST_ID: ContextVar[str] = ContextVar(f"{structlog.contextvars.STRUCTLOG_KEY_PREFIX}request_id")
+# structlog's own, so that there is one of that name, in a block or for good.
+UNBOUND = structlog.contextvars.bind_contextvars(request_id="")["request_id"]
+REQUEST_ID = UNBOUND.var
+REQUEST_ID.reset(UNBOUND)
 # What says at INFO what only its own developers want to know.
 NOISY = ("botocore", "boto3", "urllib3", "psycopg.pool")
 

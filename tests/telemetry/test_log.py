@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from telemetry.log import bound, configure, get_logger
+from telemetry.log import bind_request, bound, configure, get_logger
 from tests.telemetry.logged import BATCH, Lines
 
 
@@ -81,6 +81,15 @@ def test_ids_stand_on_every_line_until_their_block_ends(lines: Lines) -> None:
         ("five", None, None),
     ]  # fmt: skip
     assert all("request_id" not in line for line in lines.all())
+
+
+def test_a_blocks_request_id_comes_before_one_that_was_bound_for_good(lines: Lines) -> None:
+    log = get_logger("rates.test")
+    bind_request("mine")
+    with bound(request_id="the sender's"):
+        log.info("one")
+    log.info("two")
+    assert [line["request_id"] for line in lines.all()] == ["the sender's", "mine"]
 
 
 def test_ids_go_with_an_error_that_ends_their_block(lines: Lines) -> None:
