@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
+import psycopg
 import pytest
 from structlog.typing import EventDict
 
@@ -307,15 +308,16 @@ def test_a_message_stays_with_its_worker_however_long_its_work_takes(
     """For three times as long as it would be invisible by itself, and though a beat fails."""
     monkeypatch.setattr(taken, "VISIBILITY_S", 2)  # a busy machine may hold the beats up for a second
     monkeypatch.setattr(taken, "HEARTBEAT_S", 0.3)
-    planned: list[int] = []
-    real = tickets.plan_batch
+    begun: list[Work] = []
+    real = tickets.Tickets.do
 
-    def slow(*arguments: object, **named: object) -> object:
-        planned.append(threading.get_ident())
-        time.sleep(6)
-        return real(*arguments, **named)  # ty: ignore[invalid-argument-type]
+    def slow(self: tickets.Tickets, connection: psycopg.Connection, work: Work) -> bool:
+        if isinstance(work, NewObject):
+            begun.append(work)
+            time.sleep(6)
+        return real(self, connection, work)
 
-    monkeypatch.setattr(tickets, "plan_batch", slow)
+    monkeypatch.setattr(tickets.Tickets, "do", slow)
     real_keep, failures = WorkQueue.keep, iter([RuntimeError("boom")])
 
     def failing_keep(queue: WorkQueue, message: Received, visibility_s: int) -> None:
@@ -329,7 +331,7 @@ def test_a_message_stays_with_its_worker_however_long_its_work_takes(
     with WorkerHere(storage, slots=2):
         wait_until(ends(ports, batch, "published"))
         wait_until(lambda: empty(storage))
-    assert len(planned) == 2, "for the content and for the manifest, once each"
+    assert len(begun) == 2, "for the content and for the manifest, once each"
 
 
 def test_no_more_is_taken_than_there_are_free_slots(
