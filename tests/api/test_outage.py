@@ -146,15 +146,15 @@ def test_a_database_without_the_schema_is_503_and_not_ready(running_server: Post
     with Service(running_server.environment("postgres", "template1")) as service:
         unavailable(service.get(QUESTION))
         unavailable(service.get("/health/ready"))
-        assert [line for line in service.lines if "run `loader migrate`" in line]
+    assert [line for line in service.lines if "run `loader migrate`" in line]
 
 
 def test_a_wrong_password_is_503_and_no_secret_is_logged(running_server: PostgresServer) -> None:
     with Service(running_server.environment("rates_api", DATABASE, "not-the-password")) as service:
         unavailable(service.get(QUESTION))
-        log = "\n".join(service.lines)
-        assert "password authentication failed" in log
-        assert "not-the-password" not in log
+    log = "\n".join(service.lines)
+    assert "password authentication failed" in log
+    assert "not-the-password" not in log
 
 
 def test_where_the_database_pauses_readiness_never_asks_it(running_server: PostgresServer) -> None:
