@@ -150,7 +150,8 @@ def of_manifest(manifest: Manifest, state: str) -> KnownBatch:
 
 def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
     ended = status.ended_at is not None
-    overall = round(status.row_count / status.seconds) if ended and status.seconds > 0 else None
+    loaded = ended and status.state != "withdrawn"  # which it may have been long after
+    overall = round(status.row_count / status.seconds) if loaded and status.seconds > 0 else None
     progress = Progress(
         share=status.share,
         rows=status.row_count,

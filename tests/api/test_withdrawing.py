@@ -66,6 +66,15 @@ def test_a_batch_is_out_of_the_answers_once_it_is_answered(
     assert works_in(store) == set(), "for which nobody is asked"
 
 
+def test_how_fast_it_was_loaded_is_not_told_by_when_it_was_taken_back(
+    ingestion: Service, filled: Database, store: BatchStorage, published: str
+) -> None:
+    assert told(ingestion.get(f"/batches/{published}"))["progress"]["rows_per_second"] is not None
+    with worker(filled, store):
+        batch = told(delete(ingestion, published))
+    assert batch["progress"]["rows_per_second"] is None
+
+
 def test_where_that_takes_longer_it_is_asked_for(
     ingestion: Service, store: BatchStorage, published: str
 ) -> None:
