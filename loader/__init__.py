@@ -2,8 +2,8 @@
 
 Read from left to right: `inputs` has the bytes, `formats` and `dump` the rows, `sources` cuts them into
 chunks → `check` judges and types a chunk as columns → `totals` adds it up → `ledger` opens the batch and
-writes each chunk in one transaction → `publish` makes the batch count. `load` runs the chain and `progress`
-tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back.
+writes each chunk, `chunk_rows` its rows, in one transaction → `publish` makes the batch count. `load` runs
+the chain and `progress` tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back.
 
 What came over HTTP takes the same way, in steps that any worker may do: `accepted` finds it in the bucket →
 `plan` writes down its chunks, as `cut` cuts its `content` → `schedule` picks one that is `planned`, has it

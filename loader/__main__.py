@@ -281,11 +281,13 @@ def work(*, workers: int | None, as_json: bool) -> None:
     """
     from access.tokens import Tokens
     from loader.settings import read_queue_settings
+
+    settings = read_queue_settings()
+    # After that, since it takes half a second to import.
     from loader.stopping import StopSignal
     from loader.work import run_worker
     from telemetry.log import configure
 
-    settings = read_queue_settings()
     setting = os.environ.get("RATES_API_TOKENS")
     tokens = Tokens(setting) if setting else None
     configure("loader", sys.stderr if as_json else sys.stdout)

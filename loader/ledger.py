@@ -13,21 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from getpass import getuser
-from io import BytesIO
 from socket import gethostname
+from typing import TYPE_CHECKING
 
-import polars as pl
 import psycopg
 from psycopg.rows import class_row
 
 from database.queries import query
-from loader.check import CheckedChunk
 from loader.chunks import Chunk
 from loader.errors import LoaderError, RowError, UsageError
-from loader.totals import totals_of
 
-# So many rows are spelled out and sent at a time: some megabytes, whatever the chunk has.
-COPY_ROWS = 50_000
+if TYPE_CHECKING:
+    from loader.check import CheckedChunk
 
 
 def who() -> str:
@@ -217,9 +214,9 @@ def write_chunk(
     if checked.error_count:
         record_errors(connection, key, checked.errors)
     elif not ledger_only:
-        labels = [pl.lit(number) for number in key.values()]
-        copy(connection, "copy_prices", labels, checked.prices)
-        copy(connection, "copy_deltas", labels, totals_of(checked.prices))
+        from loader.chunk_rows import copy_chunk  # noqa: PLC0415  # Polars, which only a chunk needs
+
+        copy_chunk(connection, key, checked.prices)
         spent = {"write_seconds": time.monotonic() - began}
         connection.execute(query("loader", "time_chunk"), {**key, **spent})
 
@@ -237,13 +234,3 @@ def record_errors(connection: psycopg.Connection, key: dict[str, int], errors: l
     with connection.cursor() as cursor:
         rows = [{**key, "error_no": number, **vars(error)} for number, error in enumerate(errors)]
         cursor.executemany(query("loader", "record_error"), rows)
-
-
-def copy(connection: psycopg.Connection, name: str, labels: list[pl.Expr], frame: pl.DataFrame) -> None:
-    """Sends a frame's rows, behind the same labels each, through the COPY of `sql/name.sql`, as CSV."""
-    numbered = [label.alias(f"label_{number}") for number, label in enumerate(labels)]
-    with connection.cursor() as cursor, cursor.copy(query("loader", name)) as sink:
-        for rows in frame.iter_slices(COPY_ROWS):
-            text = BytesIO()
-            rows.select(*numbered, pl.all()).write_csv(text, include_header=False)
-            sink.write(text.getbuffer())

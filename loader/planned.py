@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from uuid import UUID
 
-import polars as pl
-
 from loader.chunks import Chunk
 from loader.content import Content
-from loader.formats.delimited import DelimitedChunk, Layout
-from loader.formats.ndjson import NdjsonChunk
-from loader.formats.parquet import ParquetChunk
 from loader.ledger import Batch
 from storage.bucket import Bucket
 from storage.errors import ObjectChanged
@@ -53,6 +48,13 @@ class PlannedChunk:
 
 def read_chunk(bucket: Bucket, planned: PlannedChunk) -> Chunk:
     """The chunk that `sources` would have cut. Raises ObjectMissing, ObjectChanged, StorageUnavailable."""
+    # Polars, which those who only know of chunks do not wait for.
+    import polars as pl  # noqa: PLC0415
+
+    from loader.formats.delimited import DelimitedChunk, Layout  # noqa: PLC0415
+    from loader.formats.ndjson import NdjsonChunk  # noqa: PLC0415
+    from loader.formats.parquet import ParquetChunk  # noqa: PLC0415
+
     content, line = planned.content, planned.first_line
     data = read_bytes(bucket, planned)
     match content.kind:
