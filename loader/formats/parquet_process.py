@@ -52,7 +52,10 @@ def main() -> None:
         send(FAULT, row_count, f"the Parquet file is {TOO_MUCH}".encode())
     except Fault as fault:
         send(FAULT, row_count, str(fault).encode())
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except pl.exceptions.PanicException:
+        # Its text may number tasks, which are others each time; the same file is to have the same fault.
+        send(FAULT, row_count, b"the Parquet file cannot be read: it is damaged")
+    except (pl.exceptions.PolarsError, OSError) as error:
         what = " ".join(str(error).split())[:REASON_CHARS_MAX]
         send(FAULT, row_count, f"the Parquet file cannot be read: {what}".encode())
 

@@ -241,6 +241,16 @@ def test_a_file_over_which_polars_ends_its_process_is_a_fault_too(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_file_over_which_polars_panics_has_the_same_fault_each_time(path: Path) -> None:
+    """What Polars says of it numbers its tasks: read again, the fault would be another content."""
+    GOOD.write_parquet(path)
+    content = bytearray(path.read_bytes())
+    three_values = content.rindex(b"\x15\x0c\x16\x06\x16") + 3  # as the last column's metadata counts them
+    content[three_values] = 0
+    path.write_bytes(content)
+    assert rejection_of(path).reason == "the Parquet file cannot be read: it is damaged"
+
+
 def test_a_file_that_is_damaged_further_on_is_a_fault_after_its_good_rows(path: Path) -> None:
     frame = pl.concat([GOOD.cast(pl.String)] * 100)
     frame.write_parquet(path, row_group_size=100, compression="uncompressed", statistics=False)
