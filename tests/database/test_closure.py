@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from local.postgres import PostgresServer
 from tests.database.waiting import begin_and_wait
+from tests.examples import examples
 from tests.postgres import Database, clone
+from tests.waiting import TIMEOUT_S
 
 SLUGS = [f"r{number}" for number in range(8)]
 CODES = [f"P{number}" for number in range(8)]
@@ -73,7 +75,9 @@ def expected(parents: dict[str, str | None], ports: dict[str, str]) -> set[tuple
     return pairs
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(placements=PLACEMENTS, port_placements=PORTS, gone=st.sets(st.sampled_from(CODES)))
 def test_any_history_of_inserts_moves_and_deletes_leaves_the_closure(
     places: psycopg.Connection,
@@ -155,14 +159,14 @@ def test_two_changes_at_once_leave_the_closure_of_both(
         with one.transaction():
             one.execute(first)
             waiting = begin_and_wait(tree, other, second)
-        waiting.result(timeout=10)
+        waiting.result(TIMEOUT_S)
     assert kept(tree) == closure(tree.rows("SELECT region_slug, port_code FROM region_tree_ports"))
 
 
 def test_thousands_of_ports_go_in_at_once(places: psycopg.Connection) -> None:
     """Where each row of the closure was looked for in the whole tree, these took more than a minute."""
     with places.transaction(force_rollback=True):
-        places.execute("SET LOCAL statement_timeout = '20s'")
+        places.execute("SET LOCAL statement_timeout = '60s'")
         places.execute(
             "INSERT INTO regions SELECT 't' || n, '', CASE WHEN n > 0 THEN 't' || (n - 1) / 8 END"
             " FROM generate_series(0, 584) AS n"

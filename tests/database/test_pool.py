@@ -17,11 +17,13 @@ from database.queries import query
 from tests.postgres import Database
 
 NAME = "rates-test"
+# Enough for a connection on any machine.
+WAIT_S = 60
 
 
 @pytest.fixture
 def pool(as_loader: Database) -> Iterator[psycopg_pool.ConnectionPool]:
-    with make_pool(NAME, size_max=2, wait_s=1) as pool:
+    with make_pool(NAME, size_max=2, wait_s=WAIT_S) as pool:
         yield pool
 
 
@@ -32,7 +34,7 @@ def pid_from(pool: psycopg_pool.ConnectionPool) -> int:
 
 def terminate(database: Database) -> None:
     database.rows(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s", NAME
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = %s", NAME
     )
 
 
@@ -81,9 +83,14 @@ def test_a_pool_opens_no_connection_before_it_is_asked(
     assert as_loader.rows(count, NAME) == [(1,)]
 
 
-def test_waiting_for_a_full_pool_is_bounded(pool: psycopg_pool.ConnectionPool) -> None:
-    with pool.connection(), pool.connection(), pytest.raises(DatabaseUnavailable), translated_errors():
-        pool.getconn()
+def test_waiting_for_a_full_pool_is_bounded(
+    pool: psycopg_pool.ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pool.timeout == WAIT_S
+    with pool.connection(), pool.connection(), monkeypatch.context() as patch:
+        patch.setattr(pool, "timeout", 0.1)  # once both are there: making one may take longer
+        with pytest.raises(DatabaseUnavailable), translated_errors():
+            pool.getconn()
     assert pid_from(pool)
 
 
@@ -115,7 +122,7 @@ def test_a_password_that_rotates_is_the_next_connections(
         monkeypatch.delenv("PGPASSWORD")
         monkeypatch.setenv("PGUSER", "rates_rotated")
         monkeypatch.setenv("PGPASSFILE", str(passwords))
-        with make_pool(NAME, size_max=2, wait_s=1) as pool, pool.connection():
+        with make_pool(NAME, size_max=2, wait_s=WAIT_S) as pool, pool.connection():
             set_password("after")
             assert pid_from(pool), "a second connection, made with the password of now"
     finally:
