@@ -19,7 +19,8 @@ from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, re
 from loader.load import Options, load
 from loader.sources import Files
 from loader.withdraw import carry_out_all, withdraw
-from tests.database.in_use import migrate_on, migrate_to
+from local.postgres import PostgresServer
+from tests.database.in_use import as_role, migrate_on, migrate_to
 from tests.loader.batches import (
     Row,
     add_places,
@@ -30,7 +31,7 @@ from tests.loader.batches import (
     make_rows,
     write_csv,
 )
-from tests.postgres import Database
+from tests.postgres import Database, clone
 
 # Of the loader that was built for 0005, what this release's says in other words.
 OPEN: LiteralString = """
@@ -136,26 +137,32 @@ def old_withdraw(connection: psycopg.Connection, key: str) -> None:
 # --- the database in use -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def old(empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """Still at 0005, with a batch of each kind in it; `migrate` takes it further."""
-    migrate_to(empty_database, "0005", tmp_path, monkeypatch)
-    add_places(empty_database)
-    with empty_database.connect("rates_loader") as connection:
+@pytest.fixture(scope="module")
+def migrated(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """Was at 0005 with a batch of each kind in it, and was migrated: each test has a copy of it."""
+    assert template, "the server has its roles"
+    folder = tmp_path_factory.mktemp("in-use")
+    database = clone(server, "template0")
+    migrate_to(database, "0005", folder)
+    add_places(database)
+    with database.connect("rates_loader") as connection:
         for key in KEYS:
-            old_load(connection, key, source_of(key, tmp_path), chunks=2 if key == "loading" else CHUNKS)
+            old_load(connection, key, source_of(key, folder), chunks=2 if key == "loading" else CHUNKS)
             if key == "folded":
-                fold(empty_database)
+                fold(database)
         old_withdraw(connection, "withdrawn")
-    assert_answers_are_what_was_published(empty_database, *map(rows_of, PUBLISHED))
-    return empty_database
+    assert_answers_are_what_was_published(database, *map(rows_of, PUBLISHED))
+    migrate_on(database, "0005")
+    return database
 
 
 @pytest.fixture
-def new(old: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+def new(migrated: Database, server: PostgresServer) -> Iterator[Database]:
     """Migrated; the test's own process is the loader."""
-    migrate_on(old, "0005", monkeypatch)
-    return old
+    database = clone(server, migrated.name)
+    with as_role(database, "rates_loader"):
+        yield database
+    database.drop()
 
 
 def add_port(database: Database) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from loader.load import Options, load
 from loader.publish import Places, end_batch
 from loader.sources import Files
 from loader.withdraw import find_by_name, withdraw
-from tests.database.in_use import migrate_on, migrate_to
+from local.postgres import PostgresServer
+from tests.database.in_use import as_role, migrate_on, migrate_to
 from tests.loader.batches import (
     FIRST_DAY,
     Row,
@@ -28,7 +29,7 @@ from tests.loader.batches import (
     make_rows,
     write_csv,
 )
-from tests.postgres import Database
+from tests.postgres import Database, clone
 from tests.totals import day_totals
 
 Pair = tuple[str, str]
@@ -102,7 +103,7 @@ def rows_of(key: str) -> list[Row]:
 
 @dataclass
 class Old:
-    """A database as 0004 left it, with a batch of each kind in it."""
+    """A database that 0004 left with a batch of each kind in it, and what it answered then."""
 
     database: Database
     numbers: dict[str, int]
@@ -159,23 +160,29 @@ def asked(
         return [ask(connection, (orig, dest), span) for orig in places for dest in places for span in spans]
 
 
-@pytest.fixture
-def old(empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Old:
-    """Still at 0004; `migrate` takes it further."""
-    migrate_to(empty_database, "0004", tmp_path, monkeypatch)
-    add_places(empty_database)
-    with empty_database.connect() as connection:
+@pytest.fixture(scope="module")
+def migrated(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Old:
+    """Asked for its answers at 0004, and then migrated: each test has a copy of it."""
+    assert template, "the server has its roles"
+    database = clone(server, "template0")
+    migrate_to(database, "0004", tmp_path_factory.mktemp("in-use"))
+    add_places(database)
+    with database.connect() as connection:
         numbers = {key: fill(connection, key) for key in KEYS}
         connection.execute(FOLD.encode(), [numbers["folded"], "ZZZZZ"])
         connection.execute(FOLD.encode(), [numbers["half folded"], "DEHAM"])
-    return Old(empty_database, numbers, old_answers(empty_database))
+    old = Old(database, numbers, old_answers(database))
+    migrate_on(database, "0004")
+    return old
 
 
 @pytest.fixture
-def new(old: Old, monkeypatch: pytest.MonkeyPatch) -> Old:
+def new(migrated: Old, server: PostgresServer) -> Iterator[Old]:
     """Migrated; the test's own process is the loader."""
-    migrate_on(old.database, "0004", monkeypatch)
-    return old
+    database = clone(server, migrated.database.name)
+    with as_role(database, "rates_loader"):
+        yield replace(migrated, database=database)
+    database.drop()
 
 
 def assert_old_and_new_answer_the_same(target: Database) -> None:
