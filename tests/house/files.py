@@ -8,7 +8,19 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("api", "benchmarks", "database", "delivery", "infra", "loader", "local", "stacks")
+PACKAGES = (
+    "access",
+    "api",
+    "benchmarks",
+    "database",
+    "delivery",
+    "infra",
+    "loader",
+    "local",
+    "stacks",
+    "storage",
+    "telemetry",
+)
 NOT_OURS = {"__pycache__", "node_modules"}
 # Folders of tools and of state start with a dot; of those only this one is written by hand.
 DOT_FOLDERS = {".ci"}
