@@ -1,15 +1,13 @@
 """What cannot run on a machine is listed by name there, and fails a run that must be complete."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.run.sample import run_pytest
+
 # As `make test` runs them.
-SEVERAL = ("-n", "2")
-ROOT = Path(__file__).resolve().parents[1]
+SEVERAL = ("-n", "1")
 LACKING = """
 import pytest
 
@@ -26,20 +24,6 @@ import pytest
 def test_that_skips():
     pytest.skip("no reason")
 """
-
-
-def run_pytest(folder: Path, test: str, *options: str, **variables: str) -> tuple[int, str]:
-    """Exit status and output of a run over one file under this project's rules."""
-    file = folder / "test_sample.py"
-    file.write_text(test)
-    command = [sys.executable, "-m", "pytest", f"--config-file={ROOT / 'pyproject.toml'}"]
-    command += [f"--rootdir={folder}", "-p", "tests.conftest", "-p", "no:cacheprovider", *options, str(file)]
-    mine = ("RATES_TESTS_COMPLETE", "RATES_TESTS_ABSENT", "REFERENCE_DUMP")
-    environment = {name: value for name, value in os.environ.items() if name not in mine}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment | variables, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("part", "options"), [("no-such-program", ()), ("reference", SEVERAL)])
