@@ -18,10 +18,24 @@ up: .venv/local.stamp
 env: .venv/local.stamp
 	@$(BIN)/python -m local env
 
-## test: every test; TESTS=tests/api for some, JOBS=1 for one at a time, COV=1 with coverage
+## test: every test; TESTS=tests/api for some, CHANGED=1 for those of what differs from main, FAILED=1 for those that failed last; JOBS=1 for one at a time, COV=1 with coverage, RECORD=1 writes down what takes long
 .PHONY: test
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest $(if $(COV),--cov --cov-report=term) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@tests="$(TESTS)"; \
+	$(if $(CHANGED),tests=$$($(BIN)/python -m tests.run.changed $(filter-out 1,$(CHANGED))) || exit; [ -n "$$tests" ] || exit 0;) \
+	$(if $(RECORD),RATES_TESTS_RECORD=1) $(BIN)/python -m pytest $(if $(COV),--cov --cov-report=term) $(if $(FAILED),--last-failed) \
+	  -n $(JOBS) --dist loadfile --no-loadscope-reorder $$tests
+
+## nightly: every test in its long form, and whether each of the seeded faults is found
+.PHONY: nightly
+nightly: .venv/dev.stamp
+	@RATES_NIGHTLY=1 $(MAKE) --no-print-directory test
+	@$(BIN)/python -m tests.faults
+
+## audit: what is known against the packages that are pinned; asks the internet
+.PHONY: audit
+audit: .venv/dev.stamp
+	@$(BIN)/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip --requirement requirements/dev.txt
 
 ## bench: the table of figures and targets; BENCH=loader for a part, ROWS=50000,1000000 for other sizes
 .PHONY: bench
@@ -112,7 +126,7 @@ define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rates needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=…")'
 	@echo "installing requirements/$(1).txt into .venv, $(2)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r requirements/$(1).txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes --no-deps -r requirements/$(1).txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 endef

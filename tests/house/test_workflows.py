@@ -57,3 +57,13 @@ def test_a_preview_builds_and_changes_nothing() -> None:
         step.get("run", "") for job in yaml.safe_load(PREVIEW)["jobs"].values() for step in job["steps"]
     )
     assert not re.search(r"pulumi up|make images|buildah|docker", commands)
+
+
+def test_each_night_runs_the_long_tests_the_benchmark_and_the_audit_by_the_makefiles_targets() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text())
+    assert "schedule" in workflow[True], "YAML takes the key `on` for a boolean"
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert {".ci/run nightly", "make bench", "make audit"} <= {*commands}
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("nightly", "bench", "audit"):
+        assert f"\n{target}: " in makefile
