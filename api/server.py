@@ -86,10 +86,11 @@ def post_worker_init(_worker: Any) -> None:
 
     pool.open()
     newest.start()
-    # A third of a second that the first batch need not wait for, nor whoever asks first.
-    storage = threading.Timer(STORAGE_AFTER_S, get_storage_ready)
-    storage.daemon = True
-    storage.start()
+    if settings.api_tokens:
+        # A third of a second that the first batch need not wait for; without tokens there is none.
+        storage = threading.Timer(STORAGE_AFTER_S, get_storage_ready)
+        storage.daemon = True
+        storage.start()
     # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
     # (`test_what_gunicorn_itself_refuses_is_json_too`).
     gunicorn.util.write_error = write_refusal  # ty: ignore[invalid-assignment]
