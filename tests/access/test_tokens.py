@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from access import tokens as module
 from access.errors import TokensMisconfigured, TokensUnavailable
 from access.signatures import secret_of
-from access.tokens import READ, WRITE, Tokens, entry_of
+from access.tokens import READ, WRITE, Tokens, entry_of, main
+from tests.waiting import TIMEOUT_S
 
 ALICE, BOB = "alices-own-token", "bobs-own-token"
 ENTRIES = f"{entry_of('alice', [READ, WRITE], ALICE)}\n  {entry_of('bob', [READ], BOB)} "
@@ -125,16 +125,15 @@ def test_only_one_thread_waits_while_it_is_read_again(file: Path, monkeypatch: p
 
     def slow(_setting: str) -> str:
         reading.set()
-        assert go_on.wait(10)
+        assert go_on.wait(TIMEOUT_S)
         return ""
 
     monkeypatch.setattr(module, "read_elsewhere", slow)
     slow_one = threading.Thread(target=tokens.known)
     slow_one.start()
-    assert reading.wait(10)
-    began = time.monotonic()
+    assert reading.wait(TIMEOUT_S)
     assert tokens.find(ALICE) is not None
-    assert time.monotonic() - began < 1
+    assert slow_one.is_alive(), "and it is still reading"
     go_on.set()
     slow_one.join()
     assert tokens.find(ALICE) is None
@@ -143,29 +142,32 @@ def test_only_one_thread_waits_while_it_is_read_again(file: Path, monkeypatch: p
 # --- a new one ---------------------------------------------------------------------------------------------
 
 
-def made(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "access.tokens", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "scopes"), [(["alice"], {READ, WRITE}), (["alice", "read"], {READ})], ids=["both", "read"]
-)
-def test_a_new_token_is_shown_once_with_its_secret_for_callbacks_and_the_entry_that_knows_it(
-    arguments: list[str], scopes: set[str]
-) -> None:
-    first, second, third = made(*arguments).stdout.splitlines()
-    token, secret, entry = (line.split(": ", 1)[1] for line in (first, second, third))
+def test_a_new_token_is_shown_once_with_its_secret_for_callbacks_and_the_entry_that_knows_it() -> None:
+    command = [sys.executable, "-m", "access.tokens", "alice"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    token, secret, entry = (line.split(": ", 1)[1] for line in shown.splitlines())
     assert len(token) == 43
     assert secret == secret_of(token)
     found = Tokens(entry).find(token)
     assert found is not None
-    assert (found.name, found.scopes) == ("alice", scopes)
-    assert made(*arguments).stdout.splitlines()[0] != first
+    assert (found.name, found.scopes) == ("alice", {READ, WRITE})
+
+
+def test_a_new_token_has_the_scopes_that_are_asked_for_and_is_no_other_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["alice", "read"])
+    main(["alice", "read"])
+    first, second = capsys.readouterr().out.splitlines()[2::3]
+    assert first.startswith("for RATES_API_TOKENS: alice:read:")
+    assert second.startswith("for RATES_API_TOKENS: alice:read:")
+    assert first != second
 
 
 @pytest.mark.parametrize("arguments", [[], ["a b"], ["a", "admin"], ["a", ""], ["a", "read", "x"]])
-def test_a_new_token_of_no_name_or_of_scopes_that_are_none_is_refused(arguments: list[str]) -> None:
-    result = made(*arguments)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("usage: python -m access.tokens NAME [SCOPES]")
+def test_a_new_token_of_no_name_or_of_scopes_that_are_none_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^usage: python -m access.tokens NAME \[SCOPES\]"):
+        main(arguments)
+    assert capsys.readouterr().out == ""

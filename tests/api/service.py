@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 from collections.abc import Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import httpx
@@ -17,7 +18,8 @@ from tests.api.conformance import ConformingClient
 from tests.batch_storage import server_environment
 from tests.waiting import TIMEOUT_S, wait_until
 
-COMMAND = [sys.executable, "-m", "gunicorn", "--config", "python:api.server", "api.wsgi:app"]
+OURS, CHANGED = "python:api.server", "python:tests.api.changed_server"
+COMMAND = [sys.executable, "-m", "gunicorn", "--config", OURS, "api.wsgi:app"]
 # What would point the API, or gunicorn, at something else.
 ELSEWHERE = ("PG", "DATABASE_URL", "RATES_", "AWS_", "BATCH_", "GUNICORN_", "WEB_CONCURRENCY", "API_", "PORT")
 # A bucket and a queue that nobody has, for who asks for neither.
@@ -31,15 +33,23 @@ NOWHERE = {
 AWAY = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rates"}
 
 
-class Service:
-    """One API; `variables` are its environment: libpq's, and those of a bucket where it has one."""
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+
+class Service:
+    """One API; `variables` are its environment: libpq's, and those of a bucket where it has one. `changed`
+    are constants of the product, `api.data_version.POLL_S` say, that are others in this process: what a test
+    waits for then cannot come of what it does not mean, however slow the machine is."""
+
+    def __init__(self, variables: Mapping[str, str], *, changed: Mapping[str, object] = NOTHING) -> None:
         self.port = free_port()
         self.lines: list[str] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
         env = inherited | NOWHERE | {"PORT": str(self.port)} | dict(variables)
         command = [*COMMAND, f"--bind={HOST}:{self.port}"]
+        if changed:
+            command[command.index(OURS)] = CHANGED
+            env["CHANGED"] = json.dumps(dict(changed))
         self.process = ChildProcess(command, env=env, output=self.lines.append)
         address = f"http://{HOST}:{self.port}"
         self.client = ConformingClient(base_url=address, trust_env=False, timeout=TIMEOUT_S)

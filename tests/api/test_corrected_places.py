@@ -1,10 +1,8 @@
-"""Places that somebody corrects by hand, in SQL: an API that keeps answers gives the new ones at once."""
+"""Places corrected by hand, in SQL: an API that keeps answers gives the new ones once it is told."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from statistics import median
 
 import pytest
 
@@ -33,21 +31,22 @@ CORRECTIONS = {
     "DELETE FROM regions WHERE slug = 'empty_sea'": 1,
     "TRUNCATE ports CASCADE": 4,
 }
-FRESH_S, STALE_MAX_S = 0.1, 1.0
+# So that an answer is new only because the API was told, not because it has asked.
+ONLY_TOLD = {"api.data_version.POLL_S": 60, "api.data_version.LEASE_S": 60}
 
 
 @pytest.fixture
 def keeping(filled: Database) -> Iterator[Service]:
-    with Service(filled.environment("rates_api") | {"WEB_CONCURRENCY": "1"}) as service:
+    own = {"WEB_CONCURRENCY": "1"}
+    with Service(filled.environment("rates_api") | own, changed=ONLY_TOLD) as service:
         yield service
 
 
-def test_every_answer_is_new_within_100_ms_of_a_correction(
+def test_every_answer_is_new_as_soon_as_the_api_is_told_of_a_correction(
     filled: Database, service: Service, keeping: Service
 ) -> None:
     """As one says that keeps nothing."""
     load_prices(filled, PRICES)
-    took = []
     for correction, changed in CORRECTIONS.items():
         before = [keeping.get(question) for question in QUESTIONS]
         again = [
@@ -57,12 +56,8 @@ def test_every_answer_is_new_within_100_ms_of_a_correction(
         assert {answer.status_code for answer in again} == {304}
         with filled.connect() as owner:
             owner.execute(correction.encode())
-            began = time.monotonic()
         right = [service.get(question).json() for question in QUESTIONS]
         assert sum(answer.json() != it for answer, it in zip(before, right, strict=True)) == changed, (
             correction
         )
         wait_until(lambda right=right: [keeping.get(one).json() for one in QUESTIONS] == right)
-        took.append(time.monotonic() - began)
-    assert median(took) < FRESH_S, took
-    assert max(took) < STALE_MAX_S, took

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 
 import falcon
 import falcon.testing
 import pytest
 
 from access.tokens import Tokens, entry_of
+from api import limits
 from api.bearers import Bearers
 from api.errors import add_error_handlers
 from api.limits import Counts, Limits, address_of
@@ -23,6 +24,24 @@ class Anything:
         response.text = "{}"
 
     on_post = on_get
+
+
+@dataclass
+class Clock:
+    """As `api.limits` reads it."""
+
+    now_s: float = 1_000_000.0
+
+    def time(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """It goes on only as a test has it go."""
+    clock = Clock()
+    monkeypatch.setattr(limits, "time", clock)
+    return clock
 
 
 def client(limit: str, *, tokens: str = TOKENS, proxies: int = 1) -> falcon.testing.TestClient:
@@ -53,17 +72,17 @@ def test_whoever_has_asked_enough_is_told_how_much_that_is_and_when_to_come_agai
     assert f"t={third.headers['retry-after']}" in third.headers["ratelimit"]
 
 
-def test_after_its_time_it_begins_anew() -> None:
+def test_after_its_time_it_begins_anew(clock: Clock) -> None:
     by = client("1/second")
     assert [asked(by).status_code for _ in range(2)] == [200, 429]
-    time.sleep(1.05)
+    clock.now_s += 1.05
     assert asked(by).status_code == 200
 
 
-def test_several_limits_hold_each() -> None:
+def test_several_limits_hold_each(clock: Clock) -> None:
     by = client("2/second; 3/hour")
     assert [asked(by).status_code for _ in range(3)] == [200, 200, 429]
-    time.sleep(1.05)
+    clock.now_s += 1.05
     refused = asked(by)
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) > 3500

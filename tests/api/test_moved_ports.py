@@ -105,7 +105,7 @@ def test_every_region_is_recounted_after_each_import_that_moves_ports(
         """Twice each, the second time out of memory; and nobody is told that what it has still holds."""
         recount = Recount(as_loader)
         ((version,),) = as_loader.rows("SELECT version FROM data_version")
-        wait_until(lambda: service.get(path_of("world", "world")).headers["data-version"] == str(version), 1)
+        wait_until(lambda: service.get(path_of("world", "world")).headers["data-version"] == str(version))
         answered = {}
         for lane in product([*REGIONS, "CNSGH"], REGIONS):
             first = service.client.get(path_of(*lane), headers={"If-None-Match": tags.get(lane, "")})

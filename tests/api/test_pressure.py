@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import select
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -16,14 +18,17 @@ import httpx
 import psutil
 import pytest
 
+from api import line as line_module
 from api.cors import told_to_pages
 from api.line import LENGTH_MAX, STANDING_WAIT_S, WAIT_S, Connection, Line
+from api.store import CONNECTION_SETTINGS
 from api.worker import ALIVE
 from local.postgres import HOST
 from tests.api.conformance import assert_conforms
 from tests.api.conftest import KEEP_NOTHING
 from tests.api.service import Service
 from tests.api.world import load_prices
+from tests.examples import nightly
 from tests.postgres import Database
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -31,8 +36,10 @@ QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-31&orig_code=CNSGH&dest_
 GET = f"GET {QUESTION} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 PAGE = "https://app.example.com"
 CROWD = 500
+CROWDS = 3 if nightly else 1
 THREADS = 8
-CLIENT_S = 2.0
+# Longer than any test: what holds a thread up ends with the test's own lock, and with nothing else.
+HELD_UP = {"api.store.CONNECTION_SETTINGS": CONNECTION_SETTINGS | {"statement_timeout": "10min"}}
 # Of a process: 75 at rest, and 8 KiB for each of the thousand connections that it may have.
 MEMORY_MIB = 100
 
@@ -42,7 +49,7 @@ def pressed(filled: Database) -> Iterator[Service]:
     """Two processes of four threads, which keep no answers: each question is put to the database."""
     load_prices(filled, [("CNSGH", "DEHAM", f"2021-01-{day:02}", 5) for day in range(1, 32)] * 3)
     own = {"WEB_CONCURRENCY": "2", "RATES_CORS_ORIGINS": PAGE, **KEEP_NOTHING}
-    with Service(filled.environment("rates_api") | own) as service:
+    with Service(filled.environment("rates_api") | own, changed=HELD_UP) as service:
         wait_until(lambda: len(processes(service)) == 2)
         yield service
     assert "Traceback" not in "\n".join(service.lines)
@@ -52,23 +59,28 @@ def processes(service: Service) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children()
 
 
-async def ask_once(port: int, request: bytes) -> tuple[float, bytes]:
-    """Seconds that it took, connecting included, and the answer. Raises where the connection is reset."""
-    began = time.monotonic()
+async def ask_once(port: int, request: bytes) -> bytes:
+    """The whole answer. Raises where the connection is reset."""
     reader, writer = await asyncio.open_connection(HOST, port)
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
-    took = time.monotonic() - began
+    (length,) = re.findall(rb"content-length: (\d+)", head.lower())
+    body = await reader.readexactly(int(length))
     writer.close()
-    return took, head
+    return head + body
 
 
-async def ask_at_once(port: int, count: int) -> list[tuple[float, bytes]]:
+async def ask_at_once(port: int, count: int) -> list[bytes]:
     return await asyncio.gather(*(ask_once(port, GET) for _ in range(count)))
 
 
 def status_of(head: bytes) -> int:
     return int(head.split(b" ", 2)[1])
+
+
+def code_of(answer: bytes) -> str:
+    """Of an error."""
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["code"]
 
 
 def answer_of(text: bytes) -> httpx.Response:
@@ -98,27 +110,23 @@ def all_held_up(service: Service, database: Database) -> Generator[None]:
 # --- crowds ------------------------------------------------------------------------------------------------
 
 
-def test_of_500_connections_at_once_each_is_answered_in_time_or_told_so(pressed: Service) -> None:
-    answers = [answer for _ in range(3) for answer in asyncio.run(ask_at_once(pressed.port, CROWD))]
-    assert len(answers) == 3 * CROWD
-    assert {status_of(head) for _, head in answers} <= {200, 503}
-    accepted = sorted(took for took, head in answers if status_of(head) == 200)
-    assert accepted
-    # Besides the line, what the client itself takes for all of them, on the same cores.
-    assert accepted[int(len(accepted) * 0.99)] < WAIT_S + CLIENT_S
+def test_of_500_connections_at_once_each_is_answered_or_told_so(pressed: Service) -> None:
+    answers = [answer for _ in range(CROWDS) for answer in asyncio.run(ask_at_once(pressed.port, CROWD))]
+    assert len(answers) == CROWDS * CROWD
+    statuses = {status_of(answer) for answer in answers}
+    assert 200 in statuses
+    assert {code_of(answer) for answer in answers if status_of(answer) != 200} <= {"overloaded"}
     assert all(process.memory_info().rss < MEMORY_MIB * 2**20 for process in processes(pressed))
 
 
-def test_while_all_threads_are_held_up_others_are_told_within_the_bound_and_the_process_lives(
+def test_while_all_threads_are_held_up_others_are_told_so_meanwhile_and_the_process_lives(
     pressed: Service, filled: Database
 ) -> None:
     with all_held_up(pressed, filled):
         answers = asyncio.run(ask_at_once(pressed.port, 100))
-        assert {status_of(head) for _, head in answers} == {503}
-        assert max(took for took, _ in answers) < WAIT_S + CLIENT_S
-        took, head = asyncio.run(ask_once(pressed.port, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"))
-        assert status_of(head) == 200
-        assert took < WAIT_S + CLIENT_S
+        assert {code_of(answer) for answer in answers} == {"overloaded"}
+        alive = asyncio.run(ask_once(pressed.port, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"))
+        assert status_of(alive) == 200
     assert pressed.get(QUESTION).status_code == 200
 
 
@@ -197,11 +205,13 @@ def test_readiness_is_asked_before_all_that_waits_and_never_turned_away(
 
 def test_connections_over_which_nothing_is_asked_take_no_thread(pressed: Service) -> None:
     with ExitStack() as opened:
-        for _ in range(4 * THREADS):
+        idle = [
             opened.enter_context(socket.create_connection((HOST, pressed.port), timeout=TIMEOUT_S))
-        began = time.monotonic()
-        assert status_of(asyncio.run(ask_once(pressed.port, GET))[1]) == 200
-        assert time.monotonic() - began < 4, "a thread of gunicorn's would wait 5 s for each of them"
+            for _ in range(4 * THREADS)
+        ]
+        assert status_of(pressed.raw(GET.replace(b"Host", b"Connection: close\r\nHost"))) == 200
+        closed, _, _ = select.select(idle, [], [], 0)
+        assert not closed, "a thread of gunicorn's would have waited 5 s for each, and have closed some"
 
 
 def test_whoever_stops_in_the_middle_of_a_head_is_let_go(pressed: Service) -> None:
@@ -231,16 +241,22 @@ def test_a_line_takes_so_many_for_a_thread_and_so_many_before_all_others() -> No
     assert [line.put_first(each) for each in many[:3]] == [True, True, False]
 
 
-def test_a_burst_may_wait_longer_than_whoever_comes_to_a_line_that_stands() -> None:
-    line, (burst, late, later) = Line(1, wait_s=0.2, standing_wait_s=0.05), connections(3)
+def test_a_burst_may_wait_longer_than_whoever_comes_to_a_line_that_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(line_module, "time", SimpleNamespace(monotonic=lambda: now_s))
+    line, (burst, late, later) = Line(1), connections(3)
     assert list(line.overdue()) == []
     line.put(burst)
-    time.sleep(0.1)
+    now_s += WAIT_S * 0.5
     line.put(late)
+    now_s += WAIT_S * 0.4
     assert list(line.overdue()) == []
-    time.sleep(0.15)
+    now_s += STANDING_WAIT_S / 2
     assert list(line.overdue()) == [burst, late]
     line.put(later)
+    now_s += WAIT_S * 0.9
     assert list(line.overdue()) == [], "the line was empty: it begins anew"
     assert line.take() is later
 
@@ -249,9 +265,9 @@ def test_what_was_turned_away_is_counted_and_not_told_one_by_one(pressed: Servic
     told_before = len(told(pressed))
     with all_held_up(pressed, filled):
         answers = asyncio.run(ask_at_once(pressed.port, 200))
-    shed = sum(status_of(head) == 503 for _, head in answers)
+    shed = sum(status_of(answer) == 503 for answer in answers)
     wait_until(lambda: sum(told(pressed)[told_before:]) >= shed)
-    assert len(told(pressed)) - told_before < 20
+    assert len(told(pressed)) - told_before < shed / 4
 
 
 def told(service: Service) -> list[int]:
