@@ -1,14 +1,22 @@
-"""For each module of these tests: a database, a bucket and one API on them, which its tests share."""
+"""What these tests share: for each module with prices a database and an API on it, for all others together
+one API with its database and bucket."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import falcon.testing
 import pytest
 
+from api import batch
+from api.app import create_app
+from api.data_version import NewestVersion
+from api.settings import read_settings
+from api.store import Store
+from database.connect import make_pool
 from local.postgres import PostgresServer
 from storage import clients
-from tests.api.ingestion import TOKENS
+from tests.api.ingestion import TOKENS, bearing
 from tests.api.service import AWAY, Service
 from tests.batch_storage import BatchStorage, new_storage
 from tests.postgres import Database, clone
@@ -16,6 +24,8 @@ from tests.postgres import Database, clone
 KEEP_NOTHING = {"RATES_ANSWERS_BYTES_MAX": "0"}
 # Two parts and some.
 UPLOAD_BYTES_MAX = 20 * 2**20
+# Of the app in the test's own process.
+WITHDRAWAL_S = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -35,37 +45,68 @@ def service(filled: Database) -> Iterator[Service]:
     assert_no_fault(service)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def batch_storage(storage_server: str) -> BatchStorage:
-    """The module's bucket and queue."""
+    """The bucket and queue of all modules: what others have put there is there as well."""
     return new_storage(storage_server)
 
 
 @pytest.fixture
 def store(batch_storage: BatchStorage, monkeypatch: pytest.MonkeyPatch) -> BatchStorage:
-    """The module's bucket and queue, which the test's own process uses too."""
+    """That bucket and queue, which the test's own process uses too."""
     for name, value in batch_storage.environment().items():
         monkeypatch.setenv(name, value)
-    clients.client.cache_clear()
+    if any(clients.client(name).meta.endpoint_url != batch_storage.endpoint_url for name in ("s3", "sqs")):
+        clients.client.cache_clear()
     return batch_storage
 
 
-@pytest.fixture(scope="module")
-def ingestion(filled: Database, batch_storage: BatchStorage) -> Iterator[Service]:
-    """The module's API with its bucket and queue: one worker of four threads, which logs no fault."""
+@pytest.fixture(scope="session")
+def ledger(server: PostgresServer, template: str) -> Iterator[Database]:
+    """The database of all modules whose tests need no prices but their own batches."""
+    database = clone(server, template)
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="session")
+def running_ingestion(ledger: Database, batch_storage: BatchStorage) -> Iterator[Service]:
+    """One worker of four threads."""
     own = {"WEB_CONCURRENCY": "1", "RATES_UPLOAD_BYTES_MAX": str(UPLOAD_BYTES_MAX)}
-    with Service(filled.environment("rates_api") | batch_storage.environment() | TOKENS | own) as service:
+    with Service(ledger.environment("rates_api") | batch_storage.environment() | TOKENS | own) as service:
         yield service
-    assert_no_fault(service)
 
 
 @pytest.fixture(scope="module")
+def ingestion(running_ingestion: Service) -> Iterator[Service]:
+    """The API of all these modules with its bucket and queue; it logs no fault."""
+    lines = len(running_ingestion.lines)
+    yield running_ingestion
+    assert_no_fault(running_ingestion, lines)
+
+
+@pytest.fixture
+def impatient(
+    ledger: Database, store: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[falcon.testing.TestClient]:
+    """The app in the test's own process, which waits for a worker only for WITHDRAWAL_S."""
+    for name, value in ledger.environment("rates_api").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(batch, "WITHDRAWAL_S", WITHDRAWAL_S)
+    settings = read_settings(store.environment() | TOKENS)
+    with make_pool("test", size_max=1) as pool:
+        app = create_app(Store(pool), NewestVersion(pool.getconn), settings)
+        yield falcon.testing.TestClient(app, headers=bearing())
+
+
+@pytest.fixture(scope="session")
 def alone(batch_storage: BatchStorage) -> Iterator[Service]:
-    """The module's API with its bucket and queue, whose database is away."""
+    """An API with that bucket and queue, whose database is away."""
     with Service(AWAY | batch_storage.environment() | TOKENS | {"WEB_CONCURRENCY": "1"}) as service:
         yield service
 
 
-def assert_no_fault(service: Service) -> None:
-    faults = [line for line in service.lines if "Traceback" in line or "failed" in line]
-    assert not faults, "\n".join(service.lines)
+def assert_no_fault(service: Service, since: int = 0) -> None:
+    """In the lines that it has logged since these many."""
+    lines = service.lines[since:]
+    assert not [line for line in lines if "Traceback" in line or "failed" in line], "\n".join(lines)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from access.tokens import READ, WRITE, entry_of
+from storage.clients import client
 from storage.messages import Work, decode
 from tests.api.service import Service
 from tests.batch_storage import BatchStorage
@@ -91,8 +92,7 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 def keys_in(storage: BatchStorage) -> set[str]:
     """Of all objects in the bucket."""
-    listed = storage.s3().list_objects_v2(Bucket=storage.name).get("Contents", [])
-    return {found["Key"] for found in listed}
+    return {found.key for found in storage.bucket.list("")}
 
 
 def works_in(storage: BatchStorage) -> set[Work]:
@@ -107,4 +107,4 @@ def works_in(storage: BatchStorage) -> set[Work]:
 
 def under_way(storage: BatchStorage) -> int:
     """How many uploads in parts were begun and neither completed nor aborted."""
-    return len(storage.s3().list_multipart_uploads(Bucket=storage.name).get("Uploads", []))
+    return len(client("s3").list_multipart_uploads(Bucket=storage.name).get("Uploads", []))

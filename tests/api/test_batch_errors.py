@@ -21,8 +21,8 @@ FAULTS = 3_333
 
 
 @pytest.fixture(scope="module")
-def bad(filled: Database) -> UUID:
-    batch = load_prices(filled, [(*LANE, "2021-02-30", 1)] * FAULTS, places=PLACES).batch
+def bad(ledger: Database) -> UUID:
+    batch = load_prices(ledger, [(*LANE, "2021-02-30", 1)] * FAULTS, places=PLACES).batch
     assert batch is not None
     return batch
 
@@ -62,11 +62,11 @@ def test_all_faults_are_one_csv_file(ingestion: Service, bad: UUID, by: str) -> 
 
 
 def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
-    ingestion: Service, filled: Database
+    ingestion: Service, ledger: Database
 ) -> None:
-    batch = load_prices(filled, [(*LANE, "2021-02-30", 1)]).batch
+    batch = load_prices(ledger, [(*LANE, "2021-02-30", 1)]).batch
     odd = ['a "quote", and a comma', "=1+1", "+1", "-1", "@x", "two\nlines", "ä\u2028", "", " "]
-    filled.rows(
+    ledger.rows(
         "INSERT INTO batch_errors SELECT batch_no, 0, n, 'f', n, NULL, value, 'r' FROM batches,"
         " unnest(%s::text[]) WITH ORDINALITY AS odd (value, n) WHERE id = %s RETURNING 1",
         odd,
@@ -80,10 +80,10 @@ def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
 
 
 def test_who_reads_the_file_slowly_leaves_a_thread_to_the_others(
-    ingestion: Service, filled: Database
+    ingestion: Service, ledger: Database
 ) -> None:
-    batch = load_prices(filled, [(*LANE, "2021-02-30", 1)]).batch
-    filled.rows(
+    batch = load_prices(ledger, [(*LANE, "2021-02-30", 1)]).batch
+    ledger.rows(
         "INSERT INTO batch_errors SELECT batch_no, 0, n, 'f', n, NULL, repeat('x', 200), 'r' FROM batches,"
         " generate_series(1, 50000) AS n WHERE id = %s RETURNING 1",
         batch,
@@ -115,8 +115,8 @@ def test_many_faults_are_sent_as_gzip_to_whoever_takes_it(ingestion: Service, ba
     assert "Accept-Encoding" in plain.headers["vary"]
 
 
-def test_a_batch_without_faults_has_none_to_tell(ingestion: Service, filled: Database) -> None:
-    published = load_prices(filled, [(*LANE, "2021-03-01", 1)]).batch
+def test_a_batch_without_faults_has_none_to_tell(ingestion: Service, ledger: Database) -> None:
+    published = load_prices(ledger, [(*LANE, "2021-03-01", 1)]).batch
     only_accepted = accepted(post(ingestion, Idempotency_Key="no faults yet"))["batch"]
     for batch in (published, only_accepted):
         assert ingestion.get(f"/batches/{batch}/errors").json() == {"errors": [], "next": None}

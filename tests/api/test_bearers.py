@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 
 from access.tokens import WRITE, entry_of
@@ -70,12 +72,13 @@ def test_without_a_token_that_is_known_nothing_is_written(
     authorization: str | None,
     challenge: str,
 ) -> None:
+    before = keys_in(store), under_way(store)
+    works_in(store)
     answer = ask(ingestion, method, path, authorization)
     reason = refused(answer, 401, "unauthorized")
     assert WRITER[:-1] not in reason
     assert answer.headers["www-authenticate"] == challenge
-    assert keys_in(store) == set()
-    assert under_way(store) == 0
+    assert (keys_in(store), under_way(store)) == before
     assert works_in(store) == set()
 
 
@@ -83,10 +86,11 @@ def test_without_a_token_that_is_known_nothing_is_written(
 def test_with_a_token_that_may_only_read_nothing_is_written(
     ingestion: Service, store: BatchStorage, method: str, path: str
 ) -> None:
+    before = keys_in(store)
     answer = ask(ingestion, method, path, f"Bearer {READER}")
     assert refused(answer, 403, "forbidden") == "The token 'reader' may read, not write."
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="write"'
-    assert keys_in(store) == set()
+    assert keys_in(store) == before
 
 
 def test_reading_needs_no_token_and_minds_no_wrong_one(ingestion: Service) -> None:
@@ -153,14 +157,27 @@ def test_who_sends_all_of_it_nevertheless_can_read_why_it_was_refused(connection
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "unauthorized"
 
 
-def test_who_does_not_close_a_connection_keeps_nobody_else_waiting(
-    ingestion: Service, connection: socket.socket
-) -> None:
-    connection.sendall(head("wrong", "Content-Length: 100"))
-    assert connection.recv(12) == b"HTTP/1.1 401"
-    for _ in range(20):
-        answer = httpx.get(f"{ingestion.client.base_url}/health/live", trust_env=False, timeout=1)
-        assert answer.status_code == 200
+def test_who_does_not_close_a_connection_keeps_nobody_else_waiting(ingestion: Service) -> None:
+    """The API has it still when others have been answered, at the latest in a later try."""
+
+    def others_are_answered_meanwhile() -> bool:
+        with socket.create_connection((HOST, ingestion.port), timeout=TIMEOUT_S) as connection:
+            connection.sendall(head("wrong", "Content-Length: 100"))
+            assert connection.recv(12) == b"HTTP/1.1 401"
+            assert [ingestion.get("/health/live").status_code for _ in range(5)] == [200] * 5
+            return connection.getsockname()[1] in client_ports(ingestion)
+
+    wait_until(others_are_answered_meanwhile)
+
+
+def client_ports(service: Service) -> set[int]:
+    """Of the connections that its processes have to clients."""
+    return {
+        connection.raddr.port
+        for worker in psutil.Process(service.process.pid).children()
+        for connection in worker.net_connections("tcp")
+        if connection.raddr and connection.laddr.port == service.port
+    }
 
 
 # --- the log -----------------------------------------------------------------------------------------------
@@ -175,7 +192,9 @@ def test_each_write_is_a_line_with_who_and_what_and_figures_for_cloudwatch(
     batch_storage: BatchStorage,
 ) -> None:
     with Service(AWAY | batch_storage.environment() | TOKENS | {"RATES_STACK": "dev"}) as service:
+        began = time.monotonic()
         batch = accepted(post(service, CSV, Idempotency_Key="logged", X_Request_ID="told-by-client"))["batch"]
+        took_s = time.monotonic() - began
         accepted(post(service, CSV, Idempotency_Key="logged"))
         service.client.get("/health/live")
         post(service, b"", "/batches/uploads?size=5")
@@ -187,7 +206,7 @@ def test_each_write_is_a_line_with_who_and_what_and_figures_for_cloudwatch(
     first, second = [line for line in lines if line["event"].startswith("batch accepted")]
     assert (first["batch"], first["bearer"], first["request_id"]) == (batch, "writer", "told-by-client")
     assert (first["batches_accepted"], first["accepted_bytes"]) == (1, len(CSV))
-    assert 0 < first["accept_seconds"] < 5
+    assert 0 < first["accept_seconds"] <= took_s + 0.001, "in milliseconds"
     named = {metric["Name"] for metric in first["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
     assert named == {"batches_accepted", "accepted_bytes", "accept_seconds"}
     assert (second["event"], second["batches_accepted"]) == ("batch accepted again", 0)

@@ -19,6 +19,12 @@ PREFLIGHT = {
 }
 
 
+@pytest.fixture(scope="module")
+def service(ingestion: Service) -> Service:
+    """The one that all modules without prices share."""
+    return ingestion
+
+
 class Batches:
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         response.set_header("Vary", "Accept")

@@ -25,6 +25,12 @@ FLAGS = [
 ADDRESSES = {"src", "href", "action", "data", "poster", "srcset"}
 
 
+@pytest.fixture(scope="module")
+def service(ingestion: Service) -> Service:
+    """The one that all modules without prices share."""
+    return ingestion
+
+
 class Addresses(HTMLParser):
     """Those in a page, and the names of its attributes and the texts of its scripts and styles."""
 

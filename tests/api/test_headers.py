@@ -26,6 +26,12 @@ REQUESTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def service(ingestion: Service) -> Service:
+    """The one that all modules without prices share."""
+    return ingestion
+
+
 def head_of(service: Service, request: str) -> dict[str, str]:
     head = service.raw(f"{request}Connection: close\r\n\r\n".encode()).partition(b"\r\n\r\n")[0].decode()
     lines = [line.partition(": ") for line in head.split("\r\n")[1:]]

@@ -189,17 +189,17 @@ def test_what_writes_and_only_that_needs_a_token() -> None:
 # --- as it is served ---------------------------------------------------------------------------------------
 
 
-def test_it_is_served_and_not_sent_again_to_whoever_has_it(service: Service) -> None:
-    answer = service.get("/openapi.json")
+def test_it_is_served_and_not_sent_again_to_whoever_has_it(ingestion: Service) -> None:
+    answer = ingestion.get("/openapi.json")
     assert answer.headers["content-type"] == JSON
     assert answer.json() == document()
     assert answer.headers["content-encoding"] == "gzip"
-    plain = service.client.get("/openapi.json", headers={"accept-encoding": "identity"})
+    plain = ingestion.client.get("/openapi.json", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert plain.content == answer.content
-    again = service.client.get("/openapi.json", headers={"if-none-match": answer.headers["etag"]})
+    again = ingestion.client.get("/openapi.json", headers={"if-none-match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    other = service.client.get("/openapi.json", headers={"if-none-match": 'W/"other"'})
+    other = ingestion.client.get("/openapi.json", headers={"if-none-match": 'W/"other"'})
     assert other.status_code == 200
 
 

@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from local.postgres import HOST
-from tests.api.service import AWAY, COMMAND, ELSEWHERE, Service
+from tests.api.service import AWAY, COMMAND, ELSEWHERE, OURS, Service
 from tests.postgres import Database
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -25,7 +24,6 @@ SESSIONS = (
     " WHERE application_name LIKE 'rates-api%%' AND datname = current_database()"
 )
 
-OURS = "python:api.server"
 TOLD_EARLY = """
 import os, signal
 from api import server
@@ -155,8 +153,8 @@ def asked_by_both(service: Service, crowd: ThreadPoolExecutor, pids: list[int]) 
 
 def ask_anew(service: Service) -> int:
     """Over a connection of its own, which either worker may take."""
-    url = f"{service.client.base_url}{QUESTION}"
-    return httpx.get(url, trust_env=False, timeout=TIMEOUT_S).status_code
+    request = f"GET {QUESTION} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    return int(service.raw(request.encode()).split(b" ", 2)[1])
 
 
 def database_ports(pid: int) -> set[int]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.api.ingestion import refused
 from tests.api.service import Service
+from tests.examples import examples
 
 GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-31", "orig_code": "CNGGZ", "dest_code": "EETLL"}
 GOOD_QUERY = urlencode(GOOD)
@@ -20,6 +21,12 @@ ARABIC_DATE = "\u0662\u0660\u0662\u0661-\u0660\u0661-\u0660\u0661"
 LONG = b"x" * 10_000
 HEADERS_TOO_LARGE = "request_header_fields_too_large"
 NAMES = [*GOOD, "strict", "fields", "widen", "date", "DATE_FROM", "", "a b", "%00"]
+
+
+@pytest.fixture(scope="module")
+def service(ingestion: Service) -> Service:
+    """The one that all modules without prices share."""
+    return ingestion
 
 
 def with_(**changes: str) -> dict[str, str]:
@@ -286,7 +293,9 @@ def any_answer(answer: httpx.Response) -> None:
         assert answer.json().keys() == {"title", "description", "code"}
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(pairs=PAIRS, complete=st.booleans())
 @example(pairs=[("dest_code", "\ud800")], complete=True)
 def test_no_parameters_make_it_fail(service: Service, pairs: list[tuple[str, str]], complete: bool) -> None:
@@ -294,7 +303,9 @@ def test_no_parameters_make_it_fail(service: Service, pairs: list[tuple[str, str
     any_answer(service.get(f"/rates?{urlencode(list(parameters), errors='surrogatepass')}"))
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(query=st.binary(max_size=60))
 def test_no_bytes_make_it_fail(service: Service, query: bytes) -> None:
     """As they are where HTTP allows, as %XX where it does not."""

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.totals import read_totals
+from tests.examples import examples
 from tests.postgres import Database
 
 LANE = ("CNSGH", "EETLL")
@@ -41,7 +42,9 @@ def owner(filled: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     found=st.lists(rows(), max_size=4),
     span=st.tuples(st.dates(FIRST, LAST), st.integers(-1, 70)),

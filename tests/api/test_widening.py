@@ -24,6 +24,7 @@ from api.widening import Used, read_widened
 from local.postgres import PostgresServer
 from tests.api.service import Service
 from tests.api.world import PORTS, Price, load_prices
+from tests.examples import examples
 from tests.postgres import Database, clone
 from tests.waiting import TIMEOUT_S, wait_until
 
@@ -241,7 +242,9 @@ def counts(totals: Totals, days: list[date]) -> dict[date, int]:
     return {day: count for day, _, count in totals.days(days[-1])}
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(tree=trees(), random=st.randoms(use_true_random=False))
 def test_every_question_in_any_tree_is_answered_by_the_definition(
     world: Database, api: psycopg.Connection, tree: Tree, random: Random
