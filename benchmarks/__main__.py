@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import BenchmarkError, alternatives, api, ingestion, loader, wrk
+from benchmarks import BenchmarkError, alternatives, api, delays, ingestion, loader, wrk
 from benchmarks.api_figures import LARGE_ROWS
 from benchmarks.targets import MILLION, Verdict
 from local import LocalError
@@ -61,6 +61,11 @@ def run_ingestion(settings: Settings, scratch: Path) -> list[Verdict]:
     return ingestion.run(rows, scratch, output=settings.folder / "ingestion.json", say=say)
 
 
+def run_delays(settings: Settings, scratch: Path) -> list[Verdict]:
+    """Of a few prices, whatever the sizes."""
+    return delays.run(scratch, output=settings.folder / "delays.json", say=say)
+
+
 def run_api(settings: Settings, scratch: Path) -> list[Verdict]:
     """For the dump's prices, and for so many more."""
     return api.run(settings.api_rows, scratch, output=settings.folder / "api.json", say=say)
@@ -76,11 +81,12 @@ def run_alternatives(settings: Settings, scratch: Path) -> list[Verdict]:
 PARTS: dict[str, Callable[[Settings, Path], list[Verdict]]] = {
     "loader": run_loader,
     "ingestion": run_ingestion,
+    "delays": run_delays,
     "api": run_api,
     "alternatives": run_alternatives,
 }
 # What was not chosen is measured when somebody asks for it by name.
-BY_DEFAULT = ("loader", "ingestion", "api")
+BY_DEFAULT = ("loader", "ingestion", "delays", "api")
 
 
 def exit_status(verdicts: list[Verdict]) -> int:

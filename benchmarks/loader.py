@@ -141,6 +141,10 @@ def show(database: Database, batch: str) -> dict[str, Any]:
     return loader(database, ["show", batch, "--json"], START_TIMEOUT_S)[1]
 
 
+def withdraw(database: Database, key: str) -> dict[str, Any]:
+    return loader(database, ["withdraw", key, "--json"], START_TIMEOUT_S)[1]
+
+
 def loader(database: Database, arguments: list[str], timeout_s: float) -> tuple[Ended, dict[str, Any]]:
     command = [sys.executable, "-m", "loader", *arguments]
     ended = run_process(command, environment=database.environment(LOADER_ROLE), timeout_s=timeout_s)

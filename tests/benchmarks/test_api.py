@@ -113,7 +113,7 @@ def test_without_wrk_its_package_is_named_and_a_run_of_all_does_without(
     with pytest.raises(BenchmarkError, match="apt-get install wrk") as refused:
         read_settings({"BENCH": "api"})
     assert refused.value.exit_code == 2
-    assert read_settings({}).parts == ("loader", "ingestion")
+    assert read_settings({}).parts == ("loader", "ingestion", "delays")
 
 
 def test_the_large_size_is_a_hundred_million_unless_another_is_given() -> None:

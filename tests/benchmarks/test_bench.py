@@ -121,7 +121,7 @@ def test_nothing_is_left_but_the_results(report: dict[str, Any], home: Path) -> 
         ({"ROWS": "9999999999"}, "ROWS is '9999999999'"),
         (
             {"BENCH": "all"},
-            "BENCH is 'all': loader, ingestion, api, alternatives or nothing",
+            "BENCH is 'all': loader, ingestion, delays, api, alternatives or nothing",
         ),
         ({"BENCH": "all", "ROWS": "x"}, "is allowed; ROWS is 'x'"),
     ],
