@@ -42,13 +42,23 @@ def main() -> int:
             say(f"bench: api is left out: {wrk.MISSING}")
         forget_other_systems()
         with only_run(settings.folder) as scratch:
-            verdicts = [verdict for part in settings.parts for verdict in PARTS[part](settings, scratch)]
+            verdicts = [verdict for part in settings.parts for verdict in run_part(part, settings, scratch)]
     except (BenchmarkError, LocalError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     return exit_status(verdicts)
+
+
+def run_part(part: str, settings: Settings, scratch: Path) -> list[Verdict]:
+    """In a folder of its own, since each has a server in it; it goes with the part."""
+    folder = scratch / part
+    folder.mkdir()
+    try:
+        return PARTS[part](settings, folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def run_loader(settings: Settings, scratch: Path) -> list[Verdict]:
