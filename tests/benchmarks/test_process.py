@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -20,11 +21,14 @@ def python(code: str, timeout_s: float = 30, **environment: str):
 
 
 def test_a_process_is_measured_with_its_output_and_exit_status() -> None:
+    before = time.monotonic()
     ended = python(
         "import os, sys, time; time.sleep(0.1); print(os.environ['WORD']); sys.exit('no')", WORD="yes"
     )
     assert (ended.exit_status, ended.stdout.strip(), ended.stderr.strip()) == (1, "yes", "no")
-    assert 0.1 < ended.seconds < 10
+    # On the clock of whoever runs it: not before it was started, nor longer than until its end.
+    assert before <= ended.began < ended.began + 0.1 <= ended.ended <= time.monotonic()
+    assert ended.seconds == ended.ended - ended.began
 
 
 def test_the_peak_of_a_process_is_its_own() -> None:
