@@ -2,15 +2,19 @@
 
 Loads, withdrawals and workers run side by side and are killed while they start, between and within chunks,
 while they publish, fold, take back and throw away. What must be true is looked at after each round.
+
+By default each moment in the life of each process (MOMENTS) is hit at least twice, and the server is killed
+at each of them once. RATES_KILLS and RATES_SERVER_KILLS ask for so many in all; a nightly run for a hundred,
+and for twenty of the server.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,25 +24,27 @@ from typing import Any
 import psycopg
 import pytest
 
+from loader.load import Options, load
+from loader.sources import Files
+from loader.withdraw import withdraw
 from local.postgres import PostgresServer, free_port
 from tests.batch_storage import BatchStorage
-from tests.loader.batches import TIMEOUT_S, begin, json_of, run, write_csv
+from tests.examples import nightly
+from tests.loader.batches import TIMEOUT_S, begin, write_csv
 from tests.postgres import PASSWORD, Database, clone, make_template
 from tests.system.left_behind import THIS, left_behind
 from tests.waiting import wait_until
 
-FILES = 3
-ROWS = 10_000
-CHUNK_ROWS = 500
+FILES = 2
+ROWS = 6_000
+CHUNK_ROWS = 300
 CHUNKS = ROWS // CHUNK_ROWS
-CUT = ("--chunk-rows", str(CHUNK_ROWS), "--workers", "2")
+WORKERS = 2
+CUT = ("--chunk-rows", str(CHUNK_ROWS), "--workers", str(WORKERS))
 # So many lanes that a fold, and a reversal, takes several transactions.
 CODES = [f"PT{number:03}" for number in range(30)]
-LIVES = 2
-KILLED = {"load": 40, "work": 8, "withdraw": 2}  # at least, in each of the lives
-SERVERS_KILLED = 20
 
-# Moments in the life of a process, and within how many seconds after them it is killed.
+# What says that a moment has come.
 ANY_TIME = "SELECT true"
 CHUNKS_ARE_IN = "SELECT count(*) >= %(chunks)s FROM chunks JOIN batches USING (batch_no) WHERE key = %(key)s"
 LOADED = "SELECT count(*) FROM batch_events JOIN batches ON id = batch_id WHERE key = %s AND event = 'loaded'"
@@ -48,8 +54,23 @@ WORKER_IS_THERE = """
 SELECT count(*) > 0 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'rates-worker'
 """
-LIFE_S, CHUNK_S, PUBLISH_S, WORK_S = 0.6, 0.02, 0.01, 0.3
+# Moments in the life of a process, by its command, and within how many seconds after them it is killed.
+MOMENTS = {
+    ("load", "starting"): (ANY_TIME, 0.6),
+    ("load", "among chunks"): (CHUNKS_ARE_IN, 0.02),
+    ("load", "publishing"): (ALL_IS_LOADED, 0.01),
+    ("withdraw", "withdrawing"): (WITHDRAWAL_IS_ASKED, 0.1),
+    ("work", "working"): (WORKER_IS_THERE, 0.3),
+}
+Moment = tuple[str, str]
 POLL_S = 0.002
+# At least so often at each of them, and so often in all.
+KILLS_EACH = 2
+KILLS = int(os.environ.get("RATES_KILLS") or (100 if nightly else KILLS_EACH * len(MOMENTS)))
+SERVER_KILLS_EACH = 1
+SERVER_KILLS = int(
+    os.environ.get("RATES_SERVER_KILLS") or (20 if nightly else SERVER_KILLS_EACH * len(MOMENTS))
+)
 
 # What says of rows, in whatever order, that they are the same: a row more, less or other changes it.
 PRINT = "count(*), coalesce(sum(hashtextextended(concat_ws(',', orig_code, dest_code, day, price), 0)), 0)"
@@ -98,16 +119,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 class Running:
     """A process of the loader, and when it is to be killed."""
 
-    command: str
+    moment: Moment
     process: subprocess.Popen[str]
-    moment: str
     values: dict[str, Any]
     delay_s: float
     due_at: float | None = None
 
     def is_due(self, watch: psycopg.Connection) -> bool:
         """Whether its moment has come, `delay_s` ago."""
-        if self.due_at is None and watch.execute(self.moment.encode(), self.values).fetchone() == (True,):
+        has_come, _ = MOMENTS[self.moment]
+        if self.due_at is None and watch.execute(has_come.encode(), self.values).fetchone() == (True,):
             self.due_at = time.monotonic() + self.delay_s
         return self.due_at is not None and time.monotonic() >= self.due_at
 
@@ -131,7 +152,9 @@ class Life:
     storage: BatchStorage
     files: list[Path]
     chance: Random
-    killed: Counter[str] = field(default_factory=Counter)
+    kills_each: int = 0  # so often each moment is to be hit
+    kills: int = 0  # and all together
+    hit: Counter[Moment] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.keys = [str(number) for number in range(FILES)]
@@ -160,37 +183,62 @@ class Life:
 
     # --- what is run, and when it is killed ----------------------------------------------------------------
 
+    @property
+    def goes_on(self) -> bool:
+        return bool(self.lacking()) or self.hit.total() < self.kills
+
+    def lacking(self) -> list[Moment]:
+        """The moments that have not been hit often enough."""
+        return [moment for moment in MOMENTS if self.hit[moment] < self.kills_each]
+
+    def draw(self, *moments: Moment) -> Moment:
+        """One of them, of those that are lacking if there are any."""
+        return self.chance.choice([each for each in moments if each in self.lacking()] or moments)
+
     def begin_round(self) -> list[Running]:
         """A load or two of one batch, often beside a worker, sometimes beside the withdrawal of another."""
         published = self.keys_published()
+        wanted = {command for command, _ in self.lacking()}
+        if "withdraw" in wanted and not published:
+            published.append(self.publish(self.chance.choice(self.keys)))
         missing = [key for key in self.keys if key not in published]
         begun = []
-        if missing:
+        if missing and (not wanted or "load" in wanted):
             key = self.chance.choice(missing)
             begun += [self.begin_load(key) for _ in range(self.chance.choice((1, 1, 1, 2)))]
-        if published and (not missing or self.chance.random() < 0.4):
+        if published and (not missing or "withdraw" in wanted or self.chance.random() < 0.4):
             key = self.chance.choice(published)
-            begun.append(
-                self.begin("withdraw", key, moment=WITHDRAWAL_IS_ASKED, within_s=WORK_S / 3, key=key)
-            )
-        if self.chance.random() < 0.4:
-            begun.append(self.begin("work", moment=WORKER_IS_THERE, within_s=WORK_S))
+            begun.append(self.begin(("withdraw", "withdrawing"), key, key=key))
+        if not begun or "work" in wanted or self.chance.random() < 0.4:
+            begun.append(self.begin(("work", "working")))
         return begun
 
-    def begin_load(self, key: str) -> Running:
-        chunks_in, chance = self.chunks_in(key), self.chance
-        ((loaded_before,),) = self.database.rows(LOADED, key)
-        some = {"chunks": min(chunks_in + chance.randint(1, CHUNKS), CHUNKS)}
-        moments = [(ANY_TIME, LIFE_S, {}), (ALL_IS_LOADED, PUBLISH_S, {"before": loaded_before})]
-        if chunks_in < CHUNKS:
-            moments += [(CHUNKS_ARE_IN, CHUNK_S, some)] * 2
-        moment, within_s, values = chance.choice(moments)
-        arguments = ("load", self.files[self.number(key)], *CUT, "--key", key)
-        return self.begin(*arguments, moment=moment, within_s=within_s, key=key, **values)
+    def publish(self, key: str) -> str:
+        """By the test's own process, which nobody kills; gives the key."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.database.environment("rates_loader").items():
+                patch.setenv(name, value)
+            result = load(Files([self.files[self.number(key)]]), Options(key, WORKERS, CHUNK_ROWS))
+        assert (result.state, result.rows) == ("published", ROWS)
+        return key
 
-    def begin(self, *arguments: str | Path, moment: str, within_s: float, **values: Any) -> Running:
-        process = begin(*arguments, database=self.database, **self.storage.environment())
-        return Running(str(arguments[0]), process, moment, values, self.chance.uniform(0, within_s))
+    def begin_load(self, key: str) -> Running:
+        chunks_in = self.chunks_in(key)
+        ((loaded_before,),) = self.database.rows(LOADED, key)
+        values = {
+            "key": key,
+            "before": loaded_before,
+            "chunks": min(chunks_in + self.chance.randint(1, CHUNKS), CHUNKS),
+        }
+        moments = [moment for moment in MOMENTS if moment[0] == "load"]
+        if chunks_in == CHUNKS:
+            moments.remove(("load", "among chunks"))
+        return self.begin(self.draw(*moments), self.files[self.number(key)], *CUT, "--key", key, **values)
+
+    def begin(self, moment: Moment, *arguments: str | Path, **values: Any) -> Running:
+        _, within_s = MOMENTS[moment]
+        process = begin(moment[0], *arguments, database=self.database, **self.storage.environment())
+        return Running(moment, process, values, self.chance.uniform(0, within_s))
 
     def kill_loaders(self) -> None:
         """A round of which every process is killed, or was quicker."""
@@ -201,20 +249,23 @@ class Life:
                     if not running.is_over and running.is_due(watch):
                         running.process.kill()
                 time.sleep(POLL_S)
-        ends = [(running.command, running.end()) for running in begun]
-        self.killed.update(command for command, status in ends if status == -signal.SIGKILL)
+        ends = [(running.moment, running.end()) for running in begun]
+        self.hit.update(moment for moment, status in ends if status == -signal.SIGKILL)
 
     def kill_server(self) -> None:
-        """A round in which the server is killed, or stopped at once, at the first moment that comes."""
+        """A round in which the server is killed, or stopped at once, when the moment of one of them comes."""
         begun = self.begin_round()
+        aim = self.draw(*(running.moment for running in begun))
+        (victim, *_) = [running for running in begun if running.moment == aim]
         server = self.database.server
         with self.database.connect() as watch:
-            while not any(running.is_over or running.is_due(watch) for running in begun):
+            while not (is_due := victim.is_due(watch)) and not victim.is_over:
                 time.sleep(POLL_S)
-        self.chance.choice((server.kill, lambda: server.stop("immediate")))()
-        self.killed.update(["server"])
+        if is_due and not victim.is_over:
+            self.hit[aim] += 1
+        (server.kill, lambda: server.stop("immediate"))[self.hit.total() % 2]()
         for running in begun:
-            if running.command == "work":
+            if running.moment[0] == "work":
                 running.process.terminate()
             running.end()
         server.start()
@@ -224,13 +275,13 @@ class Life:
     def check(self) -> None:
         """Each batch is in whole or not at all, and nothing is left of what was killed."""
         wait_until(lambda: self.database.rows(SESSIONS) == [(0,)])
-        assert left_behind(self.database) == {}, f"after {self.killed} were killed"
+        assert left_behind(self.database) == {}, f"after kills at {self.hit}"
         for key, *of_rows in self.database.rows(FOUND):
             assert tuple(of_rows) == self.prints[self.number(key)], f"batch {key} is not the rows of its file"
         assert self.database.rows(RELATIONS) == self.relations
 
     def work_until_done(self) -> None:
-        worker = self.begin("work", moment=WORKER_IS_THERE, within_s=0)
+        worker = self.begin(("work", "working"))
         wait_until(lambda: self.database.rows(UNDONE) == [(0,)])
         worker.process.terminate()
         worker.end()
@@ -240,13 +291,12 @@ class Life:
         self.work_until_done()
         self.keys_published()
         for key in self.keys:
-            path = self.files[self.number(key)]
-            result = json_of(run("load", path, *CUT, "--key", key, "--json", database=self.database))
-            assert (result["state"], result["rows"]) == ("published", ROWS)
+            self.publish(key)
         self.check()
         assert sorted(key for key, *_ in self.database.rows(FOUND)) == sorted(self.keys)
-        for key in self.keys:
-            assert run("withdraw", key, database=self.database).returncode == 0
+        with self.database.connect("rates_loader") as connection:
+            for key in self.keys:
+                assert withdraw(connection, key).state == "withdrawn"
         self.check()
         self.work_until_done()
         self.check()
@@ -255,32 +305,28 @@ class Life:
             assert self.database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
 
 
-def live(database: Database, storage: BatchStorage, files: list[Path], seed: int) -> None:
-    life = Life(database, storage, files, Random(seed))  # noqa: S311
-    while not life.killed >= Counter(KILLED):
+def test_loads_workers_and_withdrawals_killed_at_every_moment_leave_batches_whole_or_out(
+    server: PostgresServer, template: str, storage: BatchStorage, files: list[Path]
+) -> None:
+    database = clone(server, template)
+    life = Life(database, storage, files, Random(0), KILLS_EACH, KILLS)  # noqa: S311
+    while life.goes_on:
         life.kill_loaders()
         life.check()
     life.end()
+    database.drop()
 
 
-def test_loads_workers_and_withdrawals_killed_a_hundred_times_leave_batches_whole_or_out(
-    server: PostgresServer, template: str, storage: BatchStorage, files: list[Path]
-) -> None:
-    databases = [clone(server, template) for _ in range(LIVES)]
-    with ThreadPoolExecutor(2) as executor:
-        list(executor.map(live, databases, [storage] * LIVES, [files] * LIVES, range(LIVES)))
-    for database in databases:
-        database.drop()
-
-
-def test_postgresql_killed_twenty_times_keeps_batches_whole_or_out(
+def test_postgresql_killed_at_every_moment_keeps_batches_whole_or_out(
     storage: BatchStorage, tmp_path: Path, files: list[Path]
 ) -> None:
     with PostgresServer(
         tmp_path / "postgres", free_port(), PASSWORD
     ) as server:  # as durable as in production
-        life = Life(clone(server, make_template(server)), storage, files, Random("server"))  # noqa: S311
-        while life.killed["server"] < SERVERS_KILLED:
+        chance = Random("server")  # noqa: S311
+        database = clone(server, make_template(server))
+        life = Life(database, storage, files, chance, SERVER_KILLS_EACH, SERVER_KILLS)
+        while life.goes_on:
             life.kill_server()
             life.check()
         life.end()
