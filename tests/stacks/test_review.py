@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stacks.review import DIFFERENCES_CHARACTERS_MAX, MARK, Preview, comment, cut, fenced, read_previews
+from tests.house.files import ROOT
 
 # What `pulumi preview` prints of a change, of a broken policy, and of a program that fails.
 CHANGED = """Previewing update (dev):
@@ -118,3 +119,7 @@ def test_the_previews_are_read_from_where_the_workflow_leaves_them(tmp_path: Pat
         Preview("dev", CHANGED, "difference", "0"),
         Preview("staging", "", "", ""),
     ]
+
+
+def test_the_workflow_finds_the_comment_by_the_line_that_it_starts_with() -> None:
+    assert f'startswith("{MARK}")' in (ROOT / ".github/workflows/preview.yml").read_text()
