@@ -27,35 +27,35 @@ WAITS = {"wait_until": 1}
 
 def timed(path: Path) -> list[str]:
     """`line: source` of each comparison in a module of tests that a slow machine fails."""
-    tree = parsed(path)
     return [
         f"{node.lineno}: {ast.unparse(node)}"
-        for scope in scopes(tree)
-        for node in faults_in(scope, constants_of(path))
+        for function in functions(parsed(path).body)
+        for node in faults_in(list(ast.walk(function)), constants_of(path))
     ]
 
 
-def scopes(tree: ast.Module) -> Iterator[ast.AST]:
-    """Each outermost function, with what is defined inside of it."""
-    for node in ast.walk(tree):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef) and not isinstance(node, ast.FunctionDef):
-                yield child
-
-
-def faults_in(scope: ast.AST, constants: Mapping[str, float]) -> Iterator[ast.expr]:
-    measured = names_measured(scope)
-    for node in ast.walk(scope):
-        if isinstance(node, ast.Assert):
-            yield from (
-                compared
-                for compared in ast.walk(node.test)
-                if isinstance(compared, ast.Compare) and is_timed(compared, measured, constants)
-            )
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in WAITS:
-            bound = bound_of(node, WAITS[node.func.id])
-            if bound is not None and is_small(bound, constants):
+def functions(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those of a module and its classes, each with what is defined inside of it."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield node
+            case ast.ClassDef(body=inner):
+                yield from functions(inner)
+
+
+def faults_in(nodes: list[ast.AST], constants: Mapping[str, float]) -> Iterator[ast.expr]:
+    """`nodes` are all those of a function."""
+    measured = names_measured([node for node in nodes if isinstance(node, ast.Assign)])
+    for node in nodes:
+        match node:
+            case ast.Assert(test=test):
+                compared = (each for each in ast.walk(test) if isinstance(each, ast.Compare))
+                yield from (each for each in compared if is_timed(each, measured, constants))
+            case ast.Call(func=ast.Name(id=name)) if name in WAITS:
+                bound = bound_of(node, WAITS[name])
+                if bound is not None and is_small(bound, constants):
+                    yield node
 
 
 def bound_of(call: ast.Call, position: int) -> ast.expr | None:
@@ -64,14 +64,14 @@ def bound_of(call: ast.Call, position: int) -> ast.expr | None:
     return (call.args[position:] + by_name or [None])[0]
 
 
-def names_measured(scope: ast.AST) -> set[str]:
+def names_measured(assignments: list[ast.Assign]) -> set[str]:
     """Names that a clock's reading has gone into, also by way of others."""
     names: set[str] = set()
     before = -1
     while len(names) != before:
         before = len(names)
-        for node in ast.walk(scope):
-            if isinstance(node, ast.Assign) and reads_clock(node.value, names):
+        for node in assignments:
+            if reads_clock(node.value, names):
                 targets = [each for target in node.targets for each in ast.walk(target)]
                 names |= {each.id for each in targets if isinstance(each, ast.Name)}
     return names
