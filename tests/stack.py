@@ -17,8 +17,10 @@ import psutil
 
 from local.postgres import free_port, is_alive
 from tests.postgres import connect_to
-from tests.waiting import TIMEOUT_S, wait_until
+from tests.waiting import wait_until
 
+# A stack that is not ready, or has not stopped, after so long is stuck: it takes a machine some seconds.
+STUCK_S = 180
 ROOT = Path(__file__).resolve().parents[1]
 # A shell that is set up for some other system, which must not matter here.
 ELSEWHERE = {
@@ -63,7 +65,7 @@ class Run:
 
     def until(self, pattern: str) -> re.Match[str]:
         """Waits for a line."""
-        wait_until(lambda: self.find(pattern) is not None or self.process.poll() is not None)
+        wait_until(lambda: self.find(pattern) is not None or self.process.poll() is not None, STUCK_S)
         found = self.find(pattern)
         assert found is not None, f"no line is like {pattern!r}:\n{self.text()}"
         return found
@@ -88,8 +90,8 @@ class Run:
         return self.exit_status()
 
     def exit_status(self) -> int:
-        status = self.process.wait(TIMEOUT_S)
-        self.reader.join(TIMEOUT_S)
+        status = self.process.wait(STUCK_S)
+        self.reader.join(STUCK_S)
         return status
 
     def end(self) -> None:
@@ -116,7 +118,7 @@ def local(command: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[s
         env=env,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=STUCK_S,
         check=False,
     )
 
