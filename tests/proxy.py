@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -18,11 +19,13 @@ IN_THE_CLEAR = {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
 @dataclass
 class Proxy:
     """`target` is a port, and may change: new connections go there. `broken` and `silent` are application
-    names whose connections are closed and refused, or kept open while all that comes is swallowed."""
+    names whose connections are closed and refused, or kept open while all that comes is swallowed. `asked`
+    counts by application how often something came of it."""
 
     target: int
     broken: str = ""
     silent: str = ""
+    asked: Counter[str] = field(default_factory=Counter)
     _links: list[tuple[str, socket.socket, socket.socket]] = field(default_factory=list)
     _frozen: set[socket.socket] = field(default_factory=set)
 
@@ -78,13 +81,17 @@ class Proxy:
                 back.start()
                 if self.silent != name:
                     server.sendall(startup)
-                self._pass(name, client, server)
+                self._pass(name, client, server, self.asked)
                 back.join()
                 self._links.remove(link)
 
-    def _pass(self, name: str, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(
+        self, name: str, source: socket.socket, sink: socket.socket, counts: Counter[str] | None = None
+    ) -> None:
         with suppress(OSError):
             while content := source.recv(65_536):
+                if counts is not None:
+                    counts[name] += 1
                 if self.silent != name and source not in self._frozen:
                     sink.sendall(content)
         for end in (source, sink):

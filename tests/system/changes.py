@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ PRICES = 3  # of a batch
 
 
 class Version(NamedTuple):
-    """`not_before` is when its transaction was about to commit, by the clock of this machine."""
+    """`not_before` is when its transaction was about to commit, by the clock of this machine, and `not_after`
+    when that was done."""
 
     not_before: float
+    not_after: float
     counts: tuple[int | None, ...]
 
 
@@ -50,9 +53,10 @@ class Changes:
         self.note()
 
     def note(self) -> None:
+        done_at = time.time()
         number, changed_at = now_of(self.database)
         assert not self.versions or number == max(self.versions) + 1
-        self.versions[number] = Version(changed_at, (PRICES * len(self.batches) or None,))
+        self.versions[number] = Version(changed_at, done_at, (PRICES * len(self.batches) or None,))
 
     @property
     def newest(self) -> int:
@@ -73,7 +77,7 @@ class Changes:
         """For how long at least there had been a newer version when it was asked for; below 0 if there was
         none."""
         newer = self.versions.get(one.version + 1)
-        return one.sent - newer.not_before if newer else float("-inf")
+        return one.sent - newer.not_after if newer else float("-inf")
 
 
 EPOCH_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
