@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +19,8 @@ import pytest
 
 from loader.load import Options, load
 from loader.sources import Files
-from local.object_storage import ACCESS_KEY_ID, HOST, REGION, SECRET_ACCESS_KEY, answers, client
-from local.postgres import PostgresServer, free_port
+from local.postgres import PostgresServer
+from tests.batch_storage import BatchStorage
 from tests.loader.batches import TIMEOUT_S, command, environment, make_rows, one_database
 from tests.loader.rows_by_the_rules import COLUMNS, zstd
 from tests.postgres import Database
@@ -32,10 +34,8 @@ from tests.system.spellings import (
     as_ndjson_without_nulls,
     named,
 )
-from tests.waiting import wait_until
 
 ROWS = make_rows(3_000)
-BUCKET = "batches"
 # What a batch alone answers.
 ANSWERS = """
 SELECT
@@ -51,20 +51,6 @@ WHERE id = %s AND state = 'published' GROUP BY 1, 2, 3
 def database(server: PostgresServer, template: str) -> Iterator[Database]:
     with one_database(server, template) as database:
         yield database
-
-
-@pytest.fixture(scope="module")
-def storage() -> Iterator[str]:
-    """The address of S3 on this machine, with a bucket."""
-    port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "local.object_storage", str(port)])
-    try:
-        wait_until(lambda: answers(port))
-        client("s3", f"http://{HOST}:{port}").create_bucket(Bucket=BUCKET)
-        yield f"http://{HOST}:{port}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def expected_answers() -> list[tuple]:
@@ -92,23 +78,19 @@ def test_a_batch_gives_the_same_answers_however_it_is_spelled(
     assert_answers(database, result.batch)
 
 
-def load_with_storage(*files: str, storage: str, database: Database, stdin: bytes = b"") -> dict[str, Any]:
-    done = subprocess.run(
-        command("load", *files, "--key", str(uuid4()), "--chunk-rows", "1000", "--json"),
-        env=environment(
-            database,
-            AWS_ENDPOINT_URL=storage,
-            AWS_DEFAULT_REGION=REGION,
-            AWS_ACCESS_KEY_ID=ACCESS_KEY_ID,
-            AWS_SECRET_ACCESS_KEY=SECRET_ACCESS_KEY,
-        ),
-        input=stdin,
-        capture_output=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return msgspec.json.decode(done.stdout, type=dict[str, Any])
+@contextmanager
+def standard_input(content: bytes) -> Generator[None]:
+    """What the test's own process reads there."""
+    with TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        before = os.dup(0)
+        os.dup2(file.fileno(), 0)
+        try:
+            yield
+        finally:
+            os.dup2(before, 0)
+            os.close(before)
 
 
 @pytest.mark.parametrize("origin", ["stdin", "s3"])
@@ -117,32 +99,38 @@ def load_with_storage(*files: str, storage: str, database: Database, stdin: byte
     [("CSV", "gzip"), ("NDJSON", "zstd"), ("Parquet", "plain"), ("Parquet", "gzip")],
 )
 def test_a_batch_gives_the_same_answers_wherever_it_comes_from(
-    spelling: str, compression: str, origin: str, storage: str, database: Database
+    spelling: str, compression: str, origin: str, storage: BatchStorage, database: Database
 ) -> None:
     content = COMPRESSIONS[compression](SPELLINGS[spelling](named(ROWS)))
-    if origin == "stdin":
-        result = load_with_storage("-", storage=storage, database=database, stdin=content)
-    else:
-        client("s3", storage).put_object(Bucket=BUCKET, Key="batch", Body=content)
-        result = load_with_storage(f"s3://{BUCKET}/batch", storage=storage, database=database)
-    assert (result["state"], result["rows"]) == ("published", len(ROWS))
-    assert_answers(database, result["batch"])
+    storage.s3().put_object(Bucket=storage.name, Key="batch", Body=content)
+    with standard_input(content):
+        source = Files(["-" if origin == "stdin" else f"s3://{storage.name}/batch"])
+    result = load(source, Options(str(uuid4()), chunk_rows=1_000))
+    assert (result.state, result.rows) == ("published", len(ROWS))
+    assert_answers(database, result.batch)
 
 
 def test_one_batch_may_be_files_of_every_format_from_everywhere(
-    storage: str, database: Database, tmp_path: Path
+    storage: BatchStorage, database: Database, tmp_path: Path
 ) -> None:
+    """By the command, as a process."""
     parts = [named(ROWS[:500]), named(ROWS[500:1_700]), named(ROWS[1_700:])]
     path = tmp_path / "first"
     path.write_bytes(gzip.compress(SPELLINGS["CSV"](parts[0])))
     stored = zstd.compress(SPELLINGS["Parquet"](parts[1]))
-    client("s3", storage).put_object(Bucket=BUCKET, Key="second", Body=stored)
-    last = SPELLINGS["NDJSON"](parts[2])
+    storage.s3().put_object(Bucket=storage.name, Key="second", Body=stored)
 
-    result = load_with_storage(
-        str(path), f"s3://{BUCKET}/second", "-", storage=storage, database=database, stdin=last
+    done = subprocess.run(
+        command("load", path, f"s3://{storage.name}/second", "-", "--chunk-rows", "1000", "--json"),
+        env=environment(database, **storage.environment()),
+        input=SPELLINGS["NDJSON"](parts[2]),
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
     )
 
+    assert done.returncode == 0, done.stderr.decode()
+    result = msgspec.json.decode(done.stdout, type=dict[str, Any])
     assert (result["state"], result["rows"]) == ("published", len(ROWS))
     assert_answers(database, result["batch"])
 
