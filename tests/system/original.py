@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,8 +14,16 @@ import httpx
 import pytest
 
 from tests.postgres import Database
+from tests.stack import query
 
 ANSWER = Path(__file__).with_name("original.sql").read_bytes()
+PRICES = "SELECT count(*), sum(price) FROM prices"
+TOTALS = (
+    "SELECT sum(price_count)::bigint, sum(price_sum)::bigint FROM ("
+    "SELECT price_sums, price_counts FROM lane_month_totals UNION ALL"
+    " SELECT price_sums, price_counts FROM lane_month_deltas"
+    ") AS all_totals, unnest(price_sums, price_counts) AS of_day (price_sum, price_count)"
+)
 UNKNOWN_CODES = ["XXXXX", "cnsgh", "nowhere", "Ørsta", "a'b\"c;--", "NULL", "%", " "]
 
 
@@ -60,6 +69,23 @@ class Original:
                 [Rate(*row) for row in connection.execute(ANSWER, question._asdict())]
                 for question in questions
             ]
+
+
+def assert_every_price_is_in(original: Original, variables: Mapping[str, str]) -> None:
+    """And in the totals, in the database that libpq's variables name."""
+    expected = original.database.rows(PRICES)
+    assert query(variables, PRICES) == query(variables, TOTALS) == expected
+
+
+def assert_answered_alike(original: Original, questions: list[Question], url: str) -> None:
+    """By the system at `url`. The questions are worth asking: many days of each kind, and reversed ranges."""
+    expected = original.answers(questions)
+    rates = [rate for answer in expected for rate in answer]
+    assert len([rate for rate in rates if rate.price]) > 1_000
+    assert len([rate for rate in rates if rate.count and not rate.price]) > 200
+    assert len([rate for rate in rates if not rate.count]) > 200
+    assert len([answer for answer in expected if not answer]) > 50
+    assert_equal(questions, served_answers(url, questions), expected)
 
 
 def served_answers(url: str, questions: list[Question]) -> list[list[Rate]]:

@@ -1,4 +1,5 @@
-"""A file of prices through the whole system: it changes every answer it touches, or nothing at all."""
+"""The whole system answers of the sample as the original did. Then a file of prices goes through it: it
+changes every answer it touches, or nothing at all."""
 
 from __future__ import annotations
 
@@ -20,7 +21,15 @@ from local.postgres import PostgresServer
 from local.stack import SAMPLE
 from tests.postgres import clone
 from tests.stack import ROOT, Run, exported, query
-from tests.system.original import Original, Question, assert_equal, draw_questions, served_answers
+from tests.system.original import (
+    Original,
+    Question,
+    assert_answered_alike,
+    assert_equal,
+    assert_every_price_is_in,
+    draw_questions,
+    served_answers,
+)
 from tests.waiting import wait_until
 
 ROWS = 50_000
@@ -100,6 +109,11 @@ def write(file: Path, rows: list[Row]) -> Path:
         writer.writerow(("orig_code", "dest_code", "day", "price"))
         writer.writerows(rows)
     return file
+
+
+def test_every_price_of_the_sample_is_in_and_every_answer_is_the_originals(system: System) -> None:
+    assert_every_price_is_in(system.original, system.environment)
+    assert_answered_alike(system.original, system.questions, system.environment["RATES_URL"])
 
 
 def test_a_batch_changes_the_answers_and_a_repeat_of_it_does_nothing(
