@@ -31,6 +31,26 @@ from tests.batch_storage import BatchStorage
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 PAST_SECOND = "2021-03-01T00:00:00Z"
+# Of each, how it is refused.
+BAD_QUERIES = [
+    ("dryrun=true", "unknown_parameter"),
+    ("dry_run=true&dry_run=true", "repeated_parameter"),
+    ("dry_run=yes", "invalid_dry_run"),
+    ("dry_run=", "invalid_dry_run"),
+    ("deadline=", "invalid_deadline"),
+    ("deadline=tomorrow", "invalid_deadline"),
+    ("deadline=2999-01-01", "invalid_deadline"),
+    ("deadline=2999-01-01T00:00:00", "invalid_deadline"),
+    ("deadline=2999-02-30T00:00:00Z", "invalid_deadline"),
+    ("deadline=9999-12-31T23:59:59-01:00", "invalid_deadline"),
+    (f"deadline={PAST_SECOND}", "invalid_deadline"),
+    ("callback_url=http://example.com/", "invalid_callback_url"),
+    ("callback_url=", "invalid_callback_url"),
+    ("file=", "invalid_file"),
+    ("file=%00", "invalid_file"),
+    ("file=%FF", "invalid_file"),
+    (f"file={'x' * 201}", "invalid_file"),
+]
 
 
 # --- what is accepted --------------------------------------------------------------------------------------
@@ -114,7 +134,7 @@ def test_without_a_key_the_same_content_is_the_same_batch(ingestion: Service, st
 def test_of_many_at_once_with_one_key_all_get_one_batch(ingestion: Service, store: BatchStorage) -> None:
     content = unlike()
     before = keys_in(store)
-    with ThreadPoolExecutor(8) as crowd:
+    with ThreadPoolExecutor(3) as crowd:  # as many as may be at it: none is turned away
         answers = list(crowd.map(lambda _: post(ingestion, content, Idempotency_Key="crowd"), range(8)))
     assert len({accepted(answer)["batch"] for answer in answers}) == 1
     assert len(keys_in(store) - before) == 2, "a manifest and its content"
@@ -148,35 +168,12 @@ def test_a_dry_run_is_a_batch_of_its_own(ingestion: Service) -> None:
 # --- what is refused ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("query", "code"),
-    [
-        ("dryrun=true", "unknown_parameter"),
-        ("dry_run=true&dry_run=true", "repeated_parameter"),
-        ("dry_run=yes", "invalid_dry_run"),
-        ("dry_run=", "invalid_dry_run"),
-        ("deadline=", "invalid_deadline"),
-        ("deadline=tomorrow", "invalid_deadline"),
-        ("deadline=2999-01-01", "invalid_deadline"),
-        ("deadline=2999-01-01T00:00:00", "invalid_deadline"),
-        ("deadline=2999-02-30T00:00:00Z", "invalid_deadline"),
-        ("deadline=9999-12-31T23:59:59-01:00", "invalid_deadline"),
-        (f"deadline={PAST_SECOND}", "invalid_deadline"),
-        ("callback_url=http://example.com/", "invalid_callback_url"),
-        ("callback_url=", "invalid_callback_url"),
-        ("file=", "invalid_file"),
-        ("file=%00", "invalid_file"),
-        ("file=%FF", "invalid_file"),
-        (f"file={'x' * 201}", "invalid_file"),
-    ],
-)
 @pytest.mark.parametrize("path", ["/batches", "/batches/uploads"])
-def test_a_parameter_that_is_none_is_named(
-    ingestion: Service, store: BatchStorage, path: str, query: str, code: str
-) -> None:
+def test_a_parameter_that_is_none_is_named(ingestion: Service, store: BatchStorage, path: str) -> None:
     before = keys_in(store)
-    reason = refused(post(ingestion, unlike(), f"{path}?{query}"), 400, code)
-    assert query.split("=", maxsplit=1)[0] in reason
+    for query, code in BAD_QUERIES:
+        reason = refused(post(ingestion, unlike(), f"{path}?{query}"), 400, code)
+        assert query.split("=", maxsplit=1)[0] in reason
     assert keys_in(store) == before
 
 

@@ -40,7 +40,7 @@ from tests.api.ingestion import (
     under_way,
     works_in,
 )
-from tests.api.service import Service
+from tests.api.service import NO_AUTHORITIES, Service
 from tests.batch_storage import BatchStorage
 
 GIB = 2**30
@@ -61,7 +61,7 @@ def announce(service: Service, query: str = "", **headers: str) -> httpx.Respons
 
 
 def put(url: str, content: bytes) -> None:
-    assert httpx.put(url, content=content, trust_env=False).status_code == 200
+    assert httpx.put(url, content=content, trust_env=False, verify=NO_AUTHORITIES).status_code == 200
 
 
 # --- whole -------------------------------------------------------------------------------------------------
