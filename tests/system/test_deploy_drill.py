@@ -1,7 +1,8 @@
 """A day of deploys in a minute: ten batches load while one worker after the other is replaced.
 
 Each gets SIGTERM as a deploy sends it, or `kill -9`, at a random moment, with another one started before. The
-database is slow here, so that every moment of a chunk is hit. RATES_DRILL_S makes it last longer.
+database is slow here, so that every moment of a chunk is hit. By default REPLACED workers are stopped and as
+many killed; with RATES_DRILL_S it goes on for so long, and with more rows. A nightly run does so for LONG_S.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from loader.work import SLOTS
 from tests.batch_storage import new_storage
+from tests.examples import nightly
 from tests.loader.batches import (
     Row,
     add_places,
@@ -23,16 +25,26 @@ from tests.loader.batches import (
     make_rows,
 )
 from tests.postgres import Database
-from tests.system.fleet import Fleet, all_settled, cut_small, running_fleet, wait_until_quiet
+from tests.system.fleet import (
+    ANSWER_S,
+    Fleet,
+    Loader,
+    all_settled,
+    cut_small,
+    running_fleet,
+    wait_until_quiet,
+)
 from tests.system.left_behind import left_behind
 from tests.system.spellings import COMPRESSIONS, SPELLINGS, named
 from tests.waiting import wait_until
 
-DRILL_S = float(os.environ.get("RATES_DRILL_S") or 40)
+LONG_S = 40.0
+DRILL_S = float(os.environ.get("RATES_DRILL_S") or (LONG_S if nightly else 0))
+REPLACED = 3  # by SIGTERM, and so many by kill -9
 LOADERS = 3
-LIFE_S = (1.5, 2.5)  # until the next one is replaced
 CHUNK_ROWS = 1_000
-# How many chunks each batch has in a drill of 40 s, and how it is spelled.
+CHUNK_S = 0.6  # about so long a chunk takes
+# How many chunks each batch has in a drill of LONG_S, and how it is spelled; by default a third of them.
 BATCHES = [
     (40, "CSV", "plain"),
     (25, "CSV, another order", "gzip"),
@@ -44,12 +56,14 @@ BATCHES = [
     (4, "CSV, all quoted", "plain"),
     (3, "CSV", "gzip"),
 ]
+SHARE = DRILL_S / LONG_S or 1 / 3
 BAD_CHUNKS = 8
-# As slow as a server that has much else to do: a chunk takes a second, most of it uncommitted.
+KILLED, STOPPED = "killed", "told to stop"
+# As slow as a server that has much else to do: a chunk takes CHUNK_S, most of it uncommitted.
 SLOW = """
 CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN PERFORM pg_sleep(TG_ARGV[0]::float * (0.5 + random())); RETURN NULL; END';
-CREATE TRIGGER dawdle AFTER INSERT ON prices FOR EACH STATEMENT EXECUTE FUNCTION dawdle(1.2);
+CREATE TRIGGER dawdle AFTER INSERT ON prices FOR EACH STATEMENT EXECUTE FUNCTION dawdle({});
 CREATE TRIGGER dawdle AFTER INSERT ON planned_chunks FOR EACH STATEMENT EXECUTE FUNCTION dawdle(0.1);
 """
 CHUNKS_IN = "SELECT id::text, chunk_no, done_at FROM chunks JOIN batches USING (batch_no)"
@@ -74,11 +88,10 @@ class Drill:
     chunks: dict[tuple[str, int], Any] = field(default_factory=dict)  # when each was done
     cut: dict[str, tuple[int, ...]] = field(default_factory=dict)  # how far
     ends: Counter[str] = field(default_factory=Counter)
-    slowest_stop_s: float = 0
 
     def send(self, number: int) -> None:
         chunks, spelling, compression = BATCHES[number]
-        rows = make_rows(int(chunks * CHUNK_ROWS * DRILL_S / 40), seed=number)
+        rows = make_rows(int(chunks * CHUNK_ROWS * SHARE), seed=number)
         content = COMPRESSIONS[compression](SPELLINGS[spelling](named(rows)))
         self.sent[self.fleet.accept(content)] = rows
 
@@ -88,15 +101,16 @@ class Drill:
         self.bad = self.fleet.accept(SPELLINGS["CSV"](rows))
 
     def replace_one(self) -> None:
-        """A new one comes before the old one goes."""
+        """A new one comes before the old one goes, which has worked for a moment."""
         old = self.chance.choice(self.fleet.loaders)
         self.fleet.start_loader()
-        kill = self.chance.random() < 0.5
-        began = time.monotonic()
-        self.fleet.end(old, kill=kill)
-        if not kill:
-            self.slowest_stop_s = max(self.slowest_stop_s, time.monotonic() - began)
-        self.ends["killed" if kill else "told to stop"] += 1
+        wait_until(lambda: is_at_work(old), LONG_S)
+        time.sleep(self.chance.uniform(0, CHUNK_S))
+        how = KILLED if self.chance.random() < 0.5 else STOPPED
+        if self.ends[how] >= REPLACED > min(self.ends[KILLED], self.ends[STOPPED]):
+            how = STOPPED if how == KILLED else KILLED
+        self.fleet.end(old, kill=how == KILLED)
+        self.ends[how] += 1
 
     def look(self) -> None:
         """What is in stays in as it is, and planning goes on where it was: nothing starts over."""
@@ -110,7 +124,7 @@ class Drill:
     def run(self) -> None:
         began = time.monotonic()
         unsent = [*range(len(BATCHES))]
-        while unsent or time.monotonic() < began + DRILL_S:
+        while unsent or self.lacks_ends() or time.monotonic() < began + DRILL_S:
             for number in unsent[:2]:
                 self.send(number)
             unsent = unsent[2:]
@@ -118,7 +132,9 @@ class Drill:
                 self.send_bad()
             self.replace_one()
             self.look()
-            time.sleep(self.chance.uniform(*LIFE_S))
+
+    def lacks_ends(self) -> bool:
+        return min(self.ends[KILLED], self.ends[STOPPED]) < REPLACED
 
 
 def test_workers_replaced_all_the_time_publish_every_batch_once(
@@ -127,14 +143,13 @@ def test_workers_replaced_all_the_time_publish_every_batch_once(
     add_places(database)
     cut_small(database, CHUNK_ROWS)
     with database.connect() as connection:
-        connection.execute(SLOW)
+        connection.execute(SLOW.format(CHUNK_S).encode())
     with running_fleet(database, new_storage(storage_server)) as fleet:
         fleet.have_loaders(LOADERS)
         drill = Drill(fleet, Random("deploys"))  # noqa: S311
         drill.run()
-        assert min(drill.ends.values()) >= 3, drill.ends
 
-        found = all_settled(fleet, [*drill.sent, drill.bad], timeout_s=60)
+        found = all_settled(fleet, [*drill.sent, drill.bad], timeout_s=ANSWER_S)
         drill.look()
         states = {batch: (answer["state"], answer["rows"]) for batch, answer in found.items()}
         rejected = {drill.bad: ("rejected", 0)}
@@ -144,13 +159,17 @@ def test_workers_replaced_all_the_time_publish_every_batch_once(
 
         wait_until(lambda: fleet.waiting() == 0)
         # What a killed worker had in hand comes back within a minute, and finds nothing to do.
-        assert fleet.messages() <= SLOTS * drill.ends["killed"]
-        if DRILL_S > 60:
-            wait_until_quiet(fleet, 60)
+        assert fleet.messages() <= SLOTS * drill.ends[KILLED]
+        if DRILL_S:
+            wait_until_quiet(fleet)
         assert fleet.storage.dead_letters() == []
         fleet.have_loaders(0)
         assert left_behind(database) == {}
         assert not [line for line in fleet.lines() if "Traceback" in line]
+
+
+def is_at_work(loader: Loader) -> bool:
+    return any("worker started" in line for line in list(loader.lines))
 
 
 def check_ledger(drill: Drill) -> None:
