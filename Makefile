@@ -7,6 +7,8 @@ STACK ?= dev
 # Tests wait more than they compute.
 JOBS ?= 3
 LOCKS := api loader local infra dev
+# Bytecode is kept whatever the shell says: the tests start Python a thousand times.
+unexport PYTHONDONTWRITEBYTECODE
 
 ## up: PostgreSQL, S3 and SQS, the API and one loader on this machine; Ctrl-C stops them
 .PHONY: up
@@ -126,7 +128,7 @@ define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rates needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=…")'
 	@echo "installing requirements/$(1).txt into .venv, $(2)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes --no-deps -r requirements/$(1).txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r requirements/$(1).txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
