@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import psycopg
 import pytest
 
+from loader.__main__ import main
 from loader.chunks import COLUMNS
 from loader.compact import ROWS_MAX, fold_all
 from loader.discard import discard_all
@@ -22,8 +26,10 @@ from loader.load import Options, Result, load
 from loader.sources import Files
 from local.postgres import PostgresServer
 from tests.postgres import Database, clone
+from tests.waiting import wait_until
 
 TIMEOUT_S = 60
+ELSEWHERE = ("PG", "DATABASE_URL", "RATES_DB_AUTH")  # what points at another database
 # Two regions below one, and ports in each.
 REGIONS = [("world", "World", None), ("asia", "Asia", "world"), ("europe", "Europe", "world")]
 PORTS = [
@@ -40,6 +46,15 @@ TABLES = (
     "regions", "ports", "region_ports", "batches", "chunks", "batch_errors", "batch_events", "data_version",
     "prices", "lane_month_totals", "lane_month_deltas", "postings", "discards",
 )  # fmt: skip
+PUBLISHED = b"""
+SELECT orig_code, dest_code, day, price FROM prices JOIN batches USING (batch_no) WHERE state = 'published'
+"""
+# So many chunks after the one that a test waits for, a load that is to be cut short is held up.
+HELD_AFTER = 10
+HOLD_CHUNK = b"""
+CREATE OR REPLACE FUNCTION hold_chunk() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END'
+"""
 # What readers are told must be what the prices of published batches add up to.
 DIFFERENCES = """
 WITH told AS (
@@ -125,25 +140,29 @@ def one_database(server: PostgresServer, template: str) -> Generator[Database]:
 
 def assert_answers_are_what_was_published(database: Database, *batches: Iterable[Row]) -> None:
     """The published prices are exactly the rows of these batches, and the totals are what they add up to."""
-    published = database.rows(
-        "SELECT orig_code, dest_code, day, price FROM prices JOIN batches USING (batch_no)"
-        " WHERE state = 'published'"
-    )
-    assert sorted(published) == sorted(tuple(row) for rows in batches for row in rows)
-    assert_totals_are_what_was_published(database)
+    with database.connect() as connection:
+        published = connection.execute(PUBLISHED).fetchall()
+        assert sorted(published) == sorted(tuple(row) for rows in batches for row in rows)
+        assert_totals_are(connection)
 
 
 def assert_totals_are_what_was_published(database: Database) -> None:
-    assert database.rows(DIFFERENCES) == []
-    assert database.rows(MISSHAPEN) == []
+    with database.connect() as connection:
+        assert_totals_are(connection)
+
+
+def assert_totals_are(connection: psycopg.Connection) -> None:
+    for query in (DIFFERENCES, MISSHAPEN):
+        assert connection.execute(query.encode()).fetchall() == []
 
 
 def assert_nothing_is_left_but_the_ledger(database: Database) -> None:
     """Nothing counts, the data version is as in the beginning; thrown away, no price and no total is left."""
     assert database.rows("SELECT count(*) FROM postings") == [(0,)]
     discard(database)
-    for table in ("prices", "lane_month_deltas", "lane_month_totals", "postings", "discards"):
-        assert database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
+    with database.connect() as connection:
+        for table in ("prices", "lane_month_deltas", "lane_month_totals", "postings", "discards"):
+            assert connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchall() == [(0,)], table
     assert data_version(database) == 0
 
 
@@ -153,8 +172,10 @@ def data_version(database: Database) -> int:
 
 def contents(database: Database) -> dict[str, list[tuple]]:
     """Every row of every table, and where the numbering of batches stands."""
-    found = {table: sorted(database.rows(f"SELECT {table}::text FROM {table}")) for table in TABLES}
-    return {**found, "batch_no": database.rows("SELECT last_value, is_called FROM batches_batch_no_seq")}
+    questions = {table: f"SELECT {table}::text FROM {table}" for table in TABLES}
+    questions["batch_no"] = "SELECT last_value, is_called FROM batches_batch_no_seq"
+    with database.connect() as connection:
+        return {name: sorted(connection.execute(asked.encode())) for name, asked in questions.items()}
 
 
 # --- the loader in this process, which `as_loader` makes it -------------------------------------------------
@@ -170,7 +191,7 @@ def load_rows(folder: Path, rows: Iterable[Row], key: str = "k", **options: Any)
 def fold(database: Database, rows_max: int = ROWS_MAX) -> int:
     """Folds all that counts; returns how many deltas that were."""
     with database.connect("rates_loader") as connection:
-        connection.execute("SET lock_timeout = '20s'")  # folding never waits for long
+        connection.execute("SET lock_timeout = '60s'")  # folding never waits for long
         return fold_all(connection, rows_max=rows_max)
 
 
@@ -195,8 +216,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 def environment(database: Database | None = None, role: str = "rates_loader", **more: str) -> dict[str, str]:
     """This process's environment, naming this database or none."""
-    elsewhere = ("PG", "DATABASE_URL", "RATES_DB_AUTH")
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(elsewhere)}
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
     return mine | (database.environment(role) if database else {}) | more
 
 
@@ -216,6 +236,33 @@ def run(
     return done
 
 
+def run_here(
+    *arguments: str | Path, database: Database | None = None, role: str = "rates_loader", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """As `run`, but in this process, which has imported all it needs: for what only its words tell apart."""
+    told = [TextIOWrapper(BytesIO(), "utf-8") for _ in range(2)]
+    status: str | int | None = 0
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(ELSEWHERE)]:
+            patch.delenv(name)
+        for name, value in environment(database, role, **more).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "stdout", told[0])
+        patch.setattr(sys, "stderr", told[1])
+        try:
+            main([os.fspath(argument) for argument in arguments], prog_name="loader")
+        except SystemExit as ended:
+            status = ended.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    assert isinstance(status, int), status
+    for stream in told:
+        stream.seek(0)
+    return subprocess.CompletedProcess(list(arguments), status, *(stream.read() for stream in told))
+
+
 def begin(*arguments: str | Path, database: Database, **more: str) -> subprocess.Popen[str]:
     """Starts the loader and leaves it running."""
     return subprocess.Popen(
@@ -225,6 +272,37 @@ def begin(*arguments: str | Path, database: Database, **more: str) -> subprocess
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextmanager
+def chunk_held(database: Database, chunk_no: int) -> Generator[None]:
+    """No load gets this chunk in meanwhile, so that none is over before a slow test has looked at it."""
+    with closing(database.connect()) as owner:
+        owner.execute(HOLD_CHUNK)
+        owner.execute(
+            "CREATE OR REPLACE TRIGGER hold_chunk BEFORE INSERT ON chunks FOR EACH ROW"
+            f" WHEN (NEW.chunk_no = {chunk_no}) EXECUTE FUNCTION hold_chunk()".encode()
+        )
+        owner.execute("SELECT pg_advisory_lock(4711)")
+        yield
+
+
+def cut_short(
+    end: Callable[[subprocess.Popen[str]], object],
+    *arguments: str | Path,
+    database: Database,
+    until_chunks: int,
+) -> subprocess.CompletedProcess[str]:
+    """Starts a load and ends it so, once it has so many chunks more in than there were."""
+    count = "SELECT count(*) FROM chunks"
+    ((before,),) = database.rows(count)
+    with begin(*arguments, database=database) as process:
+        with chunk_held(database, before + until_chunks + HELD_AFTER):
+            wait_until(lambda: database.rows(count)[0][0] >= before + until_chunks)
+            assert process.poll() is None
+            end(process)
+        told = process.communicate(timeout=TIMEOUT_S)
+    return subprocess.CompletedProcess(process.args, process.returncode, *told)
 
 
 def json_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,8 +85,13 @@ def state_of(database: Database) -> tuple[int, str | None, bool, bool]:
     return row
 
 
-def wait_s(database: Database) -> int:
-    return round(database.rows("SELECT extract(EPOCH FROM next_try_at - now())::float FROM callbacks")[0][0])
+@contextmanager
+def next_try_in(database: Database, wait_s: int) -> Generator[None]:
+    """What the block does has another attempt so many seconds later."""
+    ((began,),) = database.rows("SELECT clock_timestamp()")
+    yield
+    ((next_try_at, now),) = database.rows("SELECT next_try_at, clock_timestamp() FROM callbacks")
+    assert began <= next_try_at - timedelta(seconds=wait_s) <= now
 
 
 def test_its_sender_is_told_that_a_batch_was_published(
@@ -104,7 +111,7 @@ def test_its_sender_is_told_that_a_batch_was_published(
     ]  # fmt: skip
     times = [datetime.fromisoformat(told[name]) for name in ("created_at", "ended_at", "timestamp")]
     assert times == sorted(times)
-    assert told["seconds"] == pytest.approx((times[1] - times[0]).total_seconds(), abs=0.001)
+    assert told["seconds"] == round((times[1] - times[0]).total_seconds(), 3)
     assert state_of(ports) == (1, "204 No Content", True, False)
 
 
@@ -112,12 +119,13 @@ def test_they_know_it_by_the_token_that_sent_the_batch(
     connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
 ) -> None:
     batch = end(receiver.url)
+    began = int(time.time())
     deliver(connection)
     (request,) = receiver.requests
     assert request.headers["webhook-id"] == f"{batch.id}-published"
     assert is_genuine(secret_of(TOKEN), request.headers, request.body)
     assert not is_genuine(secret_of("another"), request.headers, request.body)
-    assert int(request.headers["webhook-timestamp"]) == pytest.approx(datetime.now(UTC).timestamp(), abs=5)
+    assert began <= int(request.headers["webhook-timestamp"]) <= time.time()
 
 
 def test_they_are_told_once(
@@ -160,13 +168,12 @@ def test_who_does_not_take_it_is_told_again_later_and_later(
     receiver.statuses = [500, 404, 302, 429, 401, 503, 503, 503, 200]
     receiver.location = receiver.url.replace("told", "elsewhere")
     end(receiver.url)
-    waits, answers = [], []
-    for _ in range(8):
-        assert deliver_now(ports, connection) == 0
-        assert deliver(connection) == 0, "it is not due yet"
-        waits.append(wait_s(ports))
+    answers = []
+    for wait_s in (10, 30, 60, 300, 900, 3600, 3600, 3600):
+        with next_try_in(ports, wait_s):
+            assert deliver_now(ports, connection) == 0
         answers.append(state_of(ports)[1])
-    assert waits == [10, 30, 60, 300, 900, 3600, 3600, 3600]
+    assert deliver(connection) == 0, "it is not due yet"
     assert answers[:4] == ["500 Internal Server Error", "404 Not Found", "302 Found", "429 Too Many Requests"]
     assert deliver_now(ports, connection) == 1
     assert state_of(ports) == (9, "200 OK", True, False)
@@ -206,9 +213,9 @@ def test_who_cannot_be_reached_is_told_later(
     ports: Database, connection: psycopg.Connection, end: Callable[..., Batch]
 ) -> None:
     end(f"http://127.0.0.1:{free_port()}/")
-    assert deliver(connection) == 0
+    with next_try_in(ports, 10):
+        assert deliver(connection) == 0
     assert state_of(ports) == (1, "connection refused", False, False)
-    assert wait_s(ports) == 10
 
 
 @pytest.mark.parametrize("number", ["2130706433", "0x7f.1", "0"])

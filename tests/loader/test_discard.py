@@ -16,6 +16,7 @@ from loader.sources import Files
 from loader.withdraw import withdraw
 from tests.database.waiting import waiting_for_locks
 from tests.loader.batches import (
+    TIMEOUT_S,
     assert_answers_are_what_was_published,
     data_version,
     discard,
@@ -147,7 +148,7 @@ def test_one_that_is_cut_off_in_a_step_leaves_it_undone_and_the_next_goes_on(
             going = executor.submit(discard_all, connection)
             wait_until(lambda: waiting_for_locks(kept) == 1)
             owner.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
-            assert isinstance(going.exception(20), psycopg.OperationalError)
+            assert isinstance(going.exception(TIMEOUT_S), psycopg.OperationalError)
         wait_until(lambda: kept.rows("SELECT chunk_count FROM discards FOR UPDATE NOWAIT") == [(3,)])
     assert kept.rows(PRICES, number(kept, "bad")) == before
     assert discard(kept) == 3

