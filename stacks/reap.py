@@ -23,6 +23,7 @@ from stacks import StacksError
 from stacks.mock_engine import ROOT
 
 FAILED, NO_COMMAND, NO_BACKEND = 1, 2, 3
+STACK = "pulumi:pulumi:Stack"
 NEVER = "never"  # `expires` of a stack that stays, as infra/__main__.py exports it
 WIDTH = 110
 
@@ -94,8 +95,9 @@ def reap(folder: Path, today: datetime.date, destroy: bool) -> int:
 
 
 def look_at(pulumi: Pulumi, name: str, today: datetime.date) -> Found:
-    outputs = pulumi.read("stack", "output", "--json", "--stack", name)
     state = pulumi.read("stack", "export", "--stack", name)["deployment"].get("resources", [])
+    # The program's outputs are those of the resource that stands for the stack.
+    outputs = next((each.get("outputs", {}) for each in state if each["type"] == STACK), {})
     # Those that a cloud holds; Pulumi's own, and what is only looked up, are none of them.
     held = [each for each in state if each["custom"] and not each.get("external") and not is_pulumis(each)]
     protected = [name_of(each) for each in state if each.get("protect")]
@@ -119,7 +121,7 @@ def judge(outputs: Mapping[str, Any], protected: list[str], today: datetime.date
         return "production, never destroyed here" if production else "stays", False
     try:
         left = (datetime.date.fromisoformat(expires) - today).days
-    except ValueError:
+    except (TypeError, ValueError):
         return f"has the last day {expires!r}, which is none", False
     if left >= 0:
         return f"{days(left)} left, until {expires}", False

@@ -4,8 +4,10 @@ The life and end of copies on the real engine: tests/engine/test_reap.py.
 """
 
 import datetime
+import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,15 @@ if command not in answers:
 print(answers[command])
 """
 EMPTY = '{"deployment": {}}'
-DATABASE = (
-    '{"deployment": {"resources": [{"custom": true, "type": "aws:rds/instance:Instance", "urn": "x::db"}]}}'
-)
+
+
+def exported(outputs: Mapping[str, Any]) -> str:
+    """A stack with these outputs that holds a database."""
+    resources = [
+        {"custom": False, "type": "pulumi:pulumi:Stack", "urn": "x::stack", "outputs": outputs},
+        {"custom": True, "type": "aws:rds/instance:Instance", "urn": "x::db"},
+    ]
+    return json.dumps({"deployment": {"resources": resources}})
 
 
 def verdict(protected: tuple[str, ...] = (), **outputs: Any) -> tuple[str, bool]:
@@ -64,6 +72,7 @@ def test_what_stays_or_says_nothing_or_something_odd_is_never_to_be_destroyed() 
     assert verdict(expires="never") == ("stays", False)
     assert verdict(expires="never", production=True) == ("production, never destroyed here", False)
     assert verdict(expires="soon") == ("has the last day 'soon', which is none", False)
+    assert verdict(expires=20300115) == ("has the last day 20300115, which is none", False)
     assert verdict(expires=None)[0].startswith("says nothing of its last day")
     assert verdict(production=None)[0].startswith("says nothing of its last day")
 
@@ -120,10 +129,8 @@ def test_a_stack_that_cannot_be_read_is_named_and_the_others_are_listed(
 ) -> None:
     answers = {
         "stack ls --json": '[{"name": "sealed"}, {"name": "theirs"}, {"name": "bare"}]',
-        "stack output --json --stack bare": "{}",
         "stack export --stack bare": EMPTY,
-        "stack output --json --stack theirs": "{}",
-        "stack export --stack theirs": DATABASE,
+        "stack export --stack theirs": exported({}),
     }
     fake_pulumi(monkeypatch, tmp_path, answers)
 
@@ -132,7 +139,7 @@ def test_a_stack_that_cannot_be_read_is_named_and_the_others_are_listed(
     said = capsys.readouterr()
     assert said.out.splitlines() == [
         "bare (owner unknown): holds nothing",
-        "sealed: cannot be read: error: stack output --json --stack sealed went wrong",
+        "sealed: cannot be read: error: stack export --stack sealed went wrong",
         "theirs (owner unknown): says nothing of its last day: not of this program, or not up to date",
         "none is to be destroyed",
     ]
@@ -142,11 +149,10 @@ def test_a_stack_that_cannot_be_read_is_named_and_the_others_are_listed(
 def test_a_stack_that_got_more_time_since_it_was_listed_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outputs = '{"expires": "2030-01-15", "owner": "anna", "production": false}'
+    outputs = {"expires": "2030-01-15", "owner": "anna", "production": False}
     answers = {
         "stack ls --json": '[{"name": "dev-anna"}]',
-        "stack output --json --stack dev-anna": outputs,
-        "stack export --stack dev-anna": DATABASE,
+        "stack export --stack dev-anna": exported(outputs),
     }
     fake_pulumi(monkeypatch, tmp_path, answers)
     looks = []
