@@ -1,33 +1,36 @@
-"""The language host: runs the program for the engine, where the installation of Pulumi has none for Python.
+"""The language host: runs the program for the engine. Pulumi's own would start Python anew for each run.
 
-It answers what the engine asks before and during `pulumi preview` and `up`; the program itself then runs in
-`program.py`, in the environment that `Pulumi.yaml` names. Names and arguments of methods are the engine's.
+It answers what the engine asks before and during `pulumi preview` and `up`; program and policy pack then run
+in processes of their own, `program.py`. Names and arguments of methods are the engine's.
 """
 # ruff: noqa: ARG002, N802
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
 from pulumi.runtime import proto
 
-PROGRAM = Path(__file__).with_name("program.py")
-# By this exit code a program says that it has reported its error itself.
-REPORTED = 32
+from tests.engine.program import REPORTED, run_policy_pack, run_program
+
+# New processes are forked from one that has loaded Pulumi's packages, and which does nothing else.
+WARM = multiprocessing.get_context("forkserver")
+WARM.set_forkserver_preload(["tests.engine.plugins"])
 
 
 class Language(proto.LanguageRuntimeServicer):
-    def __init__(self, engine: str) -> None:
-        self._engine = engine
+    def Handshake(
+        self, request: proto.LanguageHandshakeRequest, context: Any
+    ) -> proto.LanguageHandshakeResponse:
+        """An engine begins. One at a time."""
+        self._engine = request.engine_address
+        return proto.LanguageHandshakeResponse()
 
     def GetPluginInfo(self, request: Any, context: Any) -> proto.PluginInfo:
         return proto.PluginInfo(version="0.0.0")
@@ -44,6 +47,7 @@ class Language(proto.LanguageRuntimeServicer):
         )
 
     def Run(self, request: proto.RunRequest, context: Any) -> proto.RunResponse:
+        require_own_environment(request.info)
         settings = {
             "monitor": request.monitor_address,
             "engine": self._engine,
@@ -58,23 +62,30 @@ class Language(proto.LanguageRuntimeServicer):
             "PULUMI_CONFIG": json.dumps(dict(request.config)),
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
         }
-        # -P: the folder of program.py, which is none of the program's, stays off the import path.
-        command = [python(request.info), "-P", "-u", PROGRAM, request.info.entry_point, json.dumps(settings)]
-        ended = subprocess.run(command, cwd=request.pwd, env=os.environ | config, check=False).returncode
+        what = (request.info.entry_point, request.pwd, settings, config)
+        program = WARM.Process(target=run_program, args=what)
+        program.start()
+        program.join()
+        ended = program.exitcode
         if ended in (0, REPORTED):
             return proto.RunResponse(bail=ended == REPORTED)
         return proto.RunResponse(error=f"program exited with non-zero exit code: {ended}")
 
     def RunPlugin(self, request: proto.RunPluginRequest, context: Any) -> Iterator[proto.RunPluginResponse]:
         """A policy pack; the first line that it says is its port."""
-        command = [python(request.info), "-u", request.info.program_directory, *request.args]
-        settings = os.environ | dict(each.split("=", 1) for each in request.env)
-        with subprocess.Popen(command, cwd=request.pwd, env=settings, stdout=subprocess.PIPE) as plugin:
-            context.add_callback(plugin.terminate)
-            assert plugin.stdout is not None
-            for line in plugin.stdout:
+        require_own_environment(request.info)
+        settings = dict(each.split("=", 1) for each in request.env)
+        reader, writer = WARM.Pipe(duplex=False)
+        what = (request.info.program_directory, request.pwd, list(request.args), settings, writer)
+        plugin = WARM.Process(target=run_policy_pack, args=what)
+        plugin.start()
+        writer.close()
+        context.add_callback(plugin.terminate)
+        with reader, os.fdopen(os.dup(reader.fileno()), "rb") as output:
+            for line in output:
                 yield proto.RunPluginResponse(stdout=line)
-        yield proto.RunPluginResponse(exitcode=plugin.returncode)
+        plugin.join()
+        yield proto.RunPluginResponse(exitcode=plugin.exitcode or 0)
 
 
 def environment(info: proto.ProgramInfo) -> Path:
@@ -83,8 +94,10 @@ def environment(info: proto.ProgramInfo) -> Path:
     return Path(os.path.normpath(Path(info.root_directory) / info.options["virtualenv"]))
 
 
-def python(info: proto.ProgramInfo) -> Path:
-    return environment(info) / "bin" / "python"
+def require_own_environment(info: proto.ProgramInfo) -> None:
+    """What Pulumi.yaml names has to be what this process, and so the program, runs in."""
+    if environment(info).resolve() != Path(sys.prefix).resolve():
+        raise ValueError(f"the program asks for {environment(info)}, and this runs in {sys.prefix}")
 
 
 def required_plugins(environment: Path) -> list[tuple[str, str]]:
@@ -92,18 +105,3 @@ def required_plugins(environment: Path) -> list[tuple[str, str]]:
     paths = environment.glob("lib/*/site-packages/*/pulumi-plugin.json")
     found = [json.loads(path.read_text()) for path in paths]
     return sorted((plugin["name"], plugin["version"]) for plugin in found if plugin["resource"])
-
-
-def main() -> None:
-    """Started by the engine with its address; answers with the port."""
-    server = grpc.server(ThreadPoolExecutor())
-    proto.add_LanguageRuntimeServicer_to_server(Language(sys.argv[-1]), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
-    # The engine interrupts it at the end of a command, or just ends itself when a command goes wrong early.
-    engine = os.getppid()
-    with suppress(KeyboardInterrupt):
-        while server.wait_for_termination(timeout=1) and os.getppid() == engine:
-            pass

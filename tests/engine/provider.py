@@ -1,22 +1,15 @@
 """The plugin that stands for `aws` and `awsx`: it creates nothing, and gives outputs like AWS's.
 
-One process of it serves all the commands that a process of tests runs, since it takes seconds to start. The
-outputs are those of the mock engine, stacks/mock_engine.py. When a preview would create something, what
+The outputs are those of the mock engine, stacks/mock_engine.py. When a preview would create something, what
 only AWS could know of it is unknown. Names and arguments of methods are the engine's.
 """
 # ruff: noqa: ARG002, N802
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import grpc
 from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
 from pulumi.provider.provider import ConstructResult, InvokeResult, Provider
@@ -26,7 +19,6 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 from pulumi.runtime.rpc import UNKNOWN
 
 from stacks.mock_engine import AwsMocks, arguments_of, wrong_properties
-from tests.engine.language import required_plugins
 from tests.engine.vpc import Vpc
 
 # What AWS cannot change on what is there, of what holds data or traffic: a change makes a new one.
@@ -137,25 +129,3 @@ def difference(request: proto.DiffRequest, fixed: set[str]) -> proto.DiffRespons
         diffs=changed,
         replaces=[key for key in changed if key in fixed],
     )
-
-
-async def serve(plugins: list[tuple[str, str]]) -> None:
-    """Says each plugin's name and port, as PULUMI_DEBUG_PROVIDERS has them, and ends when its parent does."""
-    server_of = {}
-    for name, version in plugins:
-        server = server_of[name] = grpc.aio.server()
-        servicer = FakeAwsx if name == "awsx" else FakeAws
-        proto.add_ResourceProviderServicer_to_server(servicer(MockedProvider(version), [], ""), server)
-    ports = {name: server.add_insecure_port("127.0.0.1:0") for name, server in server_of.items()}
-    for server in server_of.values():
-        await server.start()
-    sys.stdout.write(",".join(f"{name}:{port}" for name, port in ports.items()) + "\n")
-    sys.stdout.flush()
-    parent = os.getppid()
-    while os.getppid() == parent:
-        await asyncio.sleep(1)
-
-
-if __name__ == "__main__":
-    gc.freeze()  # what is loaded stays, so nothing of it is looked at again and again
-    asyncio.run(serve(required_plugins(Path(sys.prefix))))

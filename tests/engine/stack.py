@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import json
 import os
 import shutil
 import subprocess
@@ -15,8 +16,13 @@ import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from tests.engine.language import required_plugins
+import yaml
+
+from stacks.mock_engine import PROJECT
+from tests.engine.language import WARM, required_plugins
+from tests.engine.plugins import Ports, serve
 
 ROOT = Path(__file__).parents[2]
 NOT_PASSED_ON = ("AWS_", "COVERAGE_", "PULUMI_")
@@ -28,10 +34,8 @@ class Stack:
 
     def __init__(self, folder: Path, name: str, program: Path = ROOT / "infra") -> None:
         self._name = name
-        self.project, home, state, self._on_path = (
-            folder / each for each in ("project", "home", "state", "bin")
-        )
-        for each in (self.project, home, state, self._on_path):
+        self.project, home, self._states = (folder / each for each in ("project", "home", "state"))
+        for each in (self.project, home, self._states):
             each.mkdir(parents=True)
         for path in ROOT.glob("Pulumi*.yaml"):
             shutil.copy(path, self.project)
@@ -43,15 +47,15 @@ class Stack:
                 home / "plugins" / f"resource-{plugin}-v{version}" / f"pulumi-resource-{plugin}",
                 "sys.exit('it runs already: PULUMI_DEBUG_PROVIDERS')",
             )
-        # A released Pulumi brings its own language host, one that is built from the Go module does not.
-        if not shutil.which("pulumi-language-python"):
-            language = self._on_path / "pulumi-language-python"
-            write_executable(language, "from tests.engine.language import main; main()")
+        ports = running_plugins()
         self._settings = {
             "PULUMI_HOME": str(home),
-            "PULUMI_BACKEND_URL": state.as_uri(),
+            "PULUMI_BACKEND_URL": self._states.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": "test",
-            "PULUMI_DEBUG_PROVIDERS": running_plugins(),
+            "PULUMI_DEBUG_PROVIDERS": ports.providers,
+            "PULUMI_DEBUG_LANGUAGES": ports.languages,
+            # State is written at the end, and not after each resource, which is over half of an `up`.
+            "PULUMI_SKIP_CHECKPOINTS": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
@@ -72,13 +76,29 @@ class Stack:
         """Runs a command on the terminal. Returns its exit code."""
         return self._run(arguments).returncode
 
+    def held(self) -> list[dict[str, Any]]:
+        """The resources in its state, read from the file, since a command takes longer."""
+        stored = json.loads(
+            (self._states / ".pulumi" / "stacks" / PROJECT / f"{self._name}.json").read_text()
+        )
+        return (stored["checkpoint"]["latest"] or {}).get("resources", [])
+
+    def changed(self, **settings: str) -> str:
+        """The option by which a command has other settings, without a change of the stack's file."""
+        file = self.project / f"Pulumi.{self._name}.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["config"] |= {f"{PROJECT}:{key}": value for key, value in settings.items()}
+        other = self.project / f"changed-{self._name}.yaml"
+        other.write_text(yaml.safe_dump(content))
+        return f"--config-file={other}"
+
     def environment(self) -> dict[str, str]:
         """Nothing of whoever runs this: no credentials, no backend, no passphrase.
 
         Nor is coverage measured: the engine ends its plugins while coverage would still write, which then
         says so in the midst of what the test reads.
         """
-        return inherited() | self._settings | {"PATH": f"{self._on_path}{os.pathsep}{os.environ['PATH']}"}
+        return inherited() | self._settings
 
     def _run(self, arguments: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -96,20 +116,15 @@ def inherited() -> dict[str, str]:
 
 
 @cache
-def running_plugins() -> str:
-    """The name and port of each plugin. They run until this process ends, and serve one command at a time."""
-    command = [sys.executable, "-m", "tests.engine.provider"]
-    process = subprocess.Popen(command, cwd=ROOT, env=inherited(), stdout=subprocess.PIPE, text=True)
-    atexit.register(end, process)
-    assert process.stdout is not None
-    ports = process.stdout.readline().strip()
-    assert ports, "the plugins did not start"
-    return ports
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+def running_plugins() -> Ports:
+    """Where the plugins are. They run until this process ends, and serve one command at a time."""
+    told, tell = WARM.Pipe(duplex=False)
+    process = WARM.Process(target=serve, args=(required_plugins(ENVIRONMENT), tell))
+    with patch.dict(os.environ, inherited(), clear=True):
+        process.start()
+    atexit.register(process.kill)
+    tell.close()
+    return told.recv()
 
 
 def write_executable(path: Path, source: str) -> None:

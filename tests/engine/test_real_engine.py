@@ -6,16 +6,15 @@ Where AWS would answer, the plugin of these tests does: `provider.py`.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from stacks.mock_engine import IMAGES, STACKS, run_stack
+from stacks.mock_engine import STACKS, run_stack
+from tests.engine.__main__ import main
+from tests.engine.commands import brought_up, operations, refused, succeed
 from tests.engine.stack import ROOT, Stack
 
 pytestmark = pytest.mark.needs("pulumi")
@@ -45,57 +44,39 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> BringUp:
 
     @cache
     def bring_up(name: str) -> Stack:
-        stack = deployed(tmp_path_factory.mktemp("up") / name, name)
-        succeed(stack, "up", "--yes", "--skip-preview", *PACK)
-        return stack
+        return brought_up(Stack(tmp_path_factory.mktemp("up") / name, name))
 
     return bring_up
 
 
-def deployed(folder: Path, name: str) -> Stack:
-    """A stack with the settings of a deploy, which names the images that run."""
-    stack = Stack(folder, name)
-    succeed(stack, "config", "set-all", *(f"--plaintext={key}={value}" for key, value in IMAGES.items()))
-    return stack
+@pytest.fixture(scope="module")
+def previewed(up: BringUp) -> Callable[[str], str]:
+    """What a preview of a stack that is up says, with the policy pack. A change in it is a failure."""
+    return cache(lambda name: succeed(up(name), "preview", "--expect-no-changes", *PACK))
 
 
-def succeed(stack: Stack, *command: str) -> str:
-    ended = stack.pulumi(*command)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """A stack that holds nothing, and is left so."""
+    return Stack(tmp_path_factory.mktemp("empty") / "dev", "dev")
 
 
-def refused(stack: Stack, *command: str) -> str:
-    ended = stack.pulumi(*command)
-    assert ended.returncode != 0, ended.stdout + ended.stderr
-    return ended.stdout + ended.stderr
-
-
-def state(stack: Stack) -> list[dict[str, Any]]:
-    return json.loads(succeed(stack, "stack", "export"))["deployment"].get("resources", [])
-
-
-def operations(stack: Stack) -> dict[str, str]:
-    """What a preview would do, by type; a resource that stays as it is has no entry."""
-    steps = json.loads(succeed(stack, "preview", "--json"))["steps"]
-    return {
-        step["urn"].split("::")[2].rpartition("$")[2]: step["op"] for step in steps if step["op"] != "same"
-    }
-
-
-def test_a_preview_of_a_stack_that_exists_nowhere_lists_what_would_be_created() -> None:
-    command = [sys.executable, "-m", "tests.engine", "dev", "preview", "--diff", *PACK, "--color", "never"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "+ aws:rds/instance:Instance: (create)" in ended.stdout
-    assert 'instanceClass                     : "db.t4g.micro"' in ended.stdout
+def test_a_preview_of_a_stack_that_exists_nowhere_lists_what_would_be_created(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As `make preview OFFLINE=1` does."""
+    status = main("dev", "preview", "--diff", *PACK, "--color", "never")
+    said = capfd.readouterr()
+    assert status == 0, said.out + said.err
+    assert "+ aws:rds/instance:Instance: (create)" in said.out
+    assert 'instanceClass                     : "db.t4g.micro"' in said.out
 
 
 @pytest.mark.parametrize("name", STACKS)
 def test_the_engine_holds_what_the_mock_engine_saw_declared(name: str, up: BringUp) -> None:
     held = {
         (resource["type"], resource["urn"].rpartition("::")[2])
-        for resource in state(up(name))
+        for resource in up(name).held()
         # The mock engine looks into no component of awsx, and has stack and default providers apart.
         if "$awsx:ec2:Vpc$" not in resource["urn"]
         and resource["type"] != "pulumi:pulumi:Stack"
@@ -112,24 +93,26 @@ def test_what_is_up_exports_all_that_it_promises(name: str, up: BringUp) -> None
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_a_second_preview_finds_nothing_to_change(name: str, up: BringUp) -> None:
-    succeed(up(name), "preview", "--expect-no-changes")
+def test_a_second_preview_finds_nothing_to_change_and_no_broken_rule_of_the_policy_pack(
+    name: str, previewed: Callable[[str], str]
+) -> None:
+    said = previewed(name)
+    assert "rates@v" in said
+    assert "found" not in said
 
 
-def test_a_preview_warns_of_names_that_stand_for_the_companys_own(up: BringUp) -> None:
-    said = succeed(up("prod"), "preview")
+def test_a_preview_warns_of_names_that_stand_for_the_companys_own(previewed: Callable[[str], str]) -> None:
+    said = previewed("prod")
     assert "warning: Pulumi.prod.yaml still has names with `example`" in said
     assert "rates:alarmEmail, rates:domain, rates:domainZoneId" in said
 
 
-def test_another_rollout_or_a_domain_replaces_neither_service_nor_load_balancer(tmp_path: Path) -> None:
-    stack = deployed(tmp_path / "dev", "dev")
-    succeed(stack, "config", "set", "alarms", "true")
-    succeed(stack, "up", "--yes", "--skip-preview")
-    succeed(stack, "config", "set", "apiRollout", "canary")
-    assert operations(stack) == {"aws:ecs/service:Service": "update"}
-    succeed(stack, "config", "set-all", "--plaintext=domain=a.acme.dev", "--plaintext=domainZoneId=Z1")
-    done = operations(stack)
+def test_another_rollout_changes_the_service_alone_and_replaces_nothing(up: BringUp) -> None:
+    assert operations(up("staging"), apiRollout="canary") == {"aws:ecs/service:Service": "update"}
+
+
+def test_a_domain_replaces_neither_service_nor_load_balancer(up: BringUp) -> None:
+    done = operations(up("dev"), domain="a.acme.dev", domainZoneId="Z1")
     assert done["aws:ecs/service:Service"] == "update"
     assert {kind for kind, operation in done.items() if operation == "replace"} == {
         "aws:lb/listenerRule:ListenerRule"
@@ -137,48 +120,24 @@ def test_another_rollout_or_a_domain_replaces_neither_service_nor_load_balancer(
     assert done.keys() & {"aws:lb/loadBalancer:LoadBalancer", "aws:lb/targetGroup:TargetGroup"} == set()
 
 
+def test_another_size_changes_the_database_alone_and_other_addresses_make_a_new_network(up: BringUp) -> None:
+    assert operations(up("dev"), databaseInstanceClass="db.t4g.large") == {
+        "aws:rds/instance:Instance": "update"
+    }
+    assert operations(up("dev"), vpcCidr="10.9.0.0/16")["aws:ec2/vpc:Vpc"] == "replace"
+
+
 def test_a_destroy_of_prod_is_refused_before_anything_is_gone(up: BringUp) -> None:
     stack = up("prod")
-    before = state(stack)
+    before = stack.held()
     assert "because it is protected" in refused(stack, "destroy", "--yes")
-    assert state(stack) == before
+    assert stack.held() == before
     assert "aws:rds/instance:Instance" in {each["type"] for each in before if each.get("protect")}
 
 
-def test_another_size_changes_the_database_alone_and_dev_is_destroyed_to_the_last_resource(
-    tmp_path: Path,
-) -> None:
-    stack = deployed(tmp_path / "dev", "dev")
-    succeed(stack, "up", "--yes", "--skip-preview")
-    succeed(stack, "config", "set", "databaseInstanceClass", "db.t4g.large")
-    assert operations(stack) == {"aws:rds/instance:Instance": "update"}
-    succeed(stack, "config", "set", "vpcCidr", "10.9.0.0/16")
-    assert operations(stack)["aws:ec2/vpc:Vpc"] == "replace"
-    succeed(stack, "destroy", "--yes", "--skip-preview")
-    assert state(stack) == []
-
-
-def test_another_seed_makes_no_new_database_and_puts_nothing_in_a_second_time(tmp_path: Path) -> None:
-    """AWS makes a new database for another snapshot: `provider.py`."""
-    stack = deployed(tmp_path / "dev", "dev")
-    snapshot = "arn:aws:rds:eu-west-1:123456789012:snapshot:"
-    succeed(stack, "config", "set", "seed", f"{snapshot}monday")
-    succeed(stack, "up", "--yes", "--skip-preview")
-    succeed(stack, "config", "set", "seed", f"{snapshot}tuesday")
-    assert operations(stack) == {}
-    succeed(stack, "config", "set", "seed", "none")
-    assert operations(stack) == {"aws:rds/snapshotCopy:SnapshotCopy": "delete"}
-    succeed(stack, "config", "set", "seed", "s3://dumps/monday.sql")
-    succeed(stack, "up", "--yes", "--skip-preview")
-    succeed(stack, "config", "set", "seed", "s3://dumps/tuesday.sql")
-    assert operations(stack) == {}
-
-
-def test_bad_settings_are_named_all_at_once_and_without_a_traceback(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "dev", "dev")
-    for setting in (("zones", "7"), ("natGateway", "single"), ("databaseInstanceClass", "large")):
-        succeed(stack, "config", "set", *setting)
-    said = refused(stack, "preview")
+def test_bad_settings_are_named_all_at_once_and_without_a_traceback(empty: Stack) -> None:
+    bad = {"zones": "7", "natGateway": "single", "databaseInstanceClass": "large"}
+    said = refused(empty, "preview", empty.changed(**bad))
     assert "the configuration of stack dev cannot be used:" in said
     assert "rates:zones is '7': allowed is 2 to 4" in said
     assert "rates:databaseInstanceClass is 'large'" in said
@@ -186,17 +145,9 @@ def test_bad_settings_are_named_all_at_once_and_without_a_traceback(tmp_path: Pa
     assert "Traceback" not in said
 
 
-def test_a_setting_of_a_wrong_type_is_refused_by_pulumi_itself(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "dev", "dev")
-    succeed(stack, "config", "set", "databaseMultiAz", "maybe")
-    assert "configuration key 'databaseMultiAz' must be of type 'boolean'" in refused(stack, "preview")
-
-
-@pytest.mark.parametrize("name", STACKS)
-def test_every_stack_keeps_the_rules_of_the_policy_pack(name: str, up: BringUp) -> None:
-    said = succeed(up(name), "preview", *PACK)
-    assert "rates@v" in said
-    assert "found" not in said
+def test_a_setting_of_a_wrong_type_is_refused_by_pulumi_itself(empty: Stack) -> None:
+    said = refused(empty, "preview", empty.changed(databaseMultiAz="maybe"))
+    assert "configuration key 'databaseMultiAz' must be of type 'boolean'" in said
 
 
 def test_a_program_that_breaks_rules_of_the_policy_pack_is_stopped(tmp_path: Path) -> None:
@@ -211,7 +162,6 @@ def test_a_program_that_breaks_rules_of_the_policy_pack_is_stopped(tmp_path: Pat
     assert "found forceDelete: allowed is false in production" in said
 
 
-def test_what_is_advised_against_is_said_and_not_stopped(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "dev", "dev")
-    succeed(stack, "config", "set", "databaseBackupDays", "0")
-    assert "found backups of 0 days" in succeed(stack, "preview", *PACK)
+def test_what_is_advised_against_is_said_and_not_stopped(empty: Stack) -> None:
+    said = succeed(empty, "preview", empty.changed(databaseBackupDays="0"), *PACK)
+    assert "found backups of 0 days" in said

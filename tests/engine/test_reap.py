@@ -1,4 +1,7 @@
-"""The end of copies on Pulumi's real engine: what is past its last day goes, and only when told."""
+"""The end of copies on Pulumi's real engine: what is past its last day goes, and only when told.
+
+All but one are of a small program, which has of the real one what `make reap` looks at.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import datetime
 import json
 import os
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from stacks.copies import Wanted, make_copy
 from stacks.reap import Pulumi, reap
+from tests.engine.commands import brought_up, operations
 from tests.engine.stack import Stack
 
 pytestmark = pytest.mark.needs("pulumi")
@@ -22,27 +25,38 @@ TODAY = datetime.date(2030, 1, 20)
 PAST, LATER = 14, 30  # days
 
 
-def copied(stack: Stack, name: str, days: int) -> Stack:
+SMALL_PROGRAM = """
+import pulumi
+import pulumi_aws as aws
+
+config, name = pulumi.Config(), f"{pulumi.get_project()}-{pulumi.get_stack()}"
+production = config.require_bool("production")
+key = aws.kms.Key(f"{name}-batches", opts=pulumi.ResourceOptions(protect=production))
+aws.s3.Bucket(f"{name}-batches", opts=pulumi.ResourceOptions(protect=production))
+aws.rds.Instance(f"{name}-database", instance_class="db.t4g.micro", kms_key_id=key.arn)
+pulumi.export("owner", config.require("owner"))
+pulumi.export("expires", config.get("expires") or "never")
+pulumi.export("production", production)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "__main__.py").write_text(SMALL_PROGRAM)
+    return folder
+
+
+def copied(stack: Stack, name: str, days: int, **settings: str) -> Stack:
     """A copy of dev that is up."""
     make_copy(stack.project, Wanted(name, "dev", "anna@example.com", days), MADE)
-    return brought_up(stack.beside(name))
-
-
-def brought_up(stack: Stack) -> Stack:
-    ended = stack.pulumi("up", "--yes", "--skip-preview")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return stack
+    return brought_up(stack.beside(name), **settings)
 
 
 def reaped(stack: Stack, destroy: bool = False) -> int:
     with patch.dict(os.environ, stack.environment(), clear=True):
         return reap(stack.project, TODAY, destroy)
-
-
-def state(stack: Stack) -> list[dict[str, Any]]:
-    said = stack.pulumi("stack", "export")
-    assert said.returncode == 0, said.stderr
-    return json.loads(said.stdout)["deployment"].get("resources", [])
 
 
 def stacks(stack: Stack) -> set[str]:
@@ -51,15 +65,15 @@ def stacks(stack: Stack) -> set[str]:
 
 
 def test_what_is_past_its_last_day_is_listed_and_goes_when_told_and_nothing_else_does(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, program: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    prod = brought_up(Stack(tmp_path / "stacks", "prod"))
+    prod = brought_up(Stack(tmp_path / "stacks", "prod", program))
     past, kept = copied(prod, "dev-past", PAST), copied(prod, "dev-kept", LATER)
     guarded = copied(prod, "dev-guarded", PAST)
-    (bucket,) = [each["urn"] for each in state(guarded) if each["type"] == "aws:s3/bucket:Bucket"]
+    (bucket,) = [each["urn"] for each in guarded.held() if each["type"] == "aws:s3/bucket:Bucket"]
     guarded.pulumi("state", "protect", bucket, "--yes").check_returncode()
     prod.beside("dev-empty")
-    before = {each: state(each) for each in (prod, past, kept, guarded)}
+    before = {each: each.held() for each in (prod, past, kept, guarded)}
     # The file of a copy may be on another person's machine only.
     (prod.project / "Pulumi.dev-past.yaml").unlink()
     capfd.readouterr()
@@ -74,20 +88,20 @@ def test_what_is_past_its_last_day_is_listed_and_goes_when_told_and_nothing_else
     assert "prod (rates): production, never destroyed here\n" in said
     assert "dev-empty (owner unknown): holds nothing\n" in said
     assert said.endswith("nothing was destroyed. `make reap DESTROY=1` destroys dev-past\n")
-    assert {each: state(each) for each in before} == before
+    assert {each: each.held() for each in before} == before
 
     assert reaped(prod, destroy=True) == 0
 
     assert "dev-past: is gone\n" in capfd.readouterr().out
     assert stacks(prod) == {"dev-empty", "dev-guarded", "dev-kept", "prod"}
     del before[past]
-    assert {each: state(each) for each in before} == before
+    assert {each: each.held() for each in before} == before
 
 
 def test_a_copy_that_cannot_be_destroyed_is_named_and_the_next_one_goes_all_the_same(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, program: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    dev = Stack(tmp_path / "stacks", "dev")
+    dev = Stack(tmp_path / "stacks", "dev", program)
     copied(dev, "dev-busy", PAST)
     copied(dev, "dev-next", PAST)
     # As somebody's `pulumi up` that is under way holds it.
@@ -106,3 +120,23 @@ def test_a_copy_that_cannot_be_destroyed_is_named_and_the_next_one_goes_all_the_
     assert "dev-next: is gone\n" in said.out
     assert said.err.endswith("make reap: failed with dev-busy: what Pulumi said is above\n")
     assert stacks(dev) == {"dev", "dev-busy"}
+
+
+def test_a_copy_of_the_real_program_is_seeded_once_and_goes_to_the_last_resource(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """AWS makes a new database for another snapshot: `provider.py`."""
+    dev = Stack(tmp_path / "stacks", "dev")
+    snapshot = "arn:aws:rds:eu-west-1:123456789012:snapshot:"
+    past = copied(dev, "dev-past", PAST, seed=f"{snapshot}monday")
+    assert operations(past, seed=f"{snapshot}tuesday") == {}
+    assert operations(past, seed="none") == {"aws:rds/snapshotCopy:SnapshotCopy": "delete"}
+    brought_up(past, seed="s3://dumps/monday.sql")
+    assert operations(past, seed="s3://dumps/tuesday.sql") == {}
+    capfd.readouterr()
+
+    assert reaped(dev, destroy=True) == 0
+
+    # Pulumi lets no stack go that holds something.
+    assert "dev-past: is gone\n" in capfd.readouterr().out
+    assert stacks(dev) == {"dev"}
