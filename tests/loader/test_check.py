@@ -24,6 +24,7 @@ from loader.check import (
 from loader.chunks import COLUMNS, Chunk, FaultChunk
 from loader.errors import RowError
 from loader.formats.delimited import DelimitedChunk, Layout
+from tests.examples import examples
 
 QUOTE_REASON = "a quote is not closed on its line, or stands inside a field"
 
@@ -102,7 +103,7 @@ def read_fast(chunk: Chunk) -> pl.DataFrame | None:
     return None if text is None else read_columns(text, PORTS)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(data=nasty_data() | st.binary(min_size=1, max_size=60), layout=st.sampled_from([CSV, DUMP]))
 @example(data=b'CNSGH,CNSGH,2021-02-28,"1""', layout=CSV)
 @example(data=b'CNSGH,CNSGH,2021-02-28,"1"0"', layout=CSV)
@@ -127,7 +128,7 @@ def test_a_byte_order_mark_inside_a_file_belongs_to_the_code_behind_it() -> None
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     rows=st.lists(good_fields(), min_size=1, max_size=8),
     order=st.permutations(COLUMNS),

@@ -196,35 +196,39 @@ def test_a_reader_who_leaves_does_not_change_how_it_ends(
         assert (process.wait(TIMEOUT_S), errors) == (0, "")
 
 
-def modules_of(*arguments: str | Path, database: Database | None = None) -> set[str]:
-    """The packages that a run of the loader imports."""
+def modules_of(*arguments: str | Path, database: Database | None = None) -> tuple[set[str], str]:
+    """The packages that a run of the loader imports, and what it says."""
     listed = [sys.executable, "-X", "importtime", *command(*arguments)[1:]]
     done = subprocess.run(
         listed, env=environment(database), capture_output=True, text=True, timeout=TIMEOUT_S, check=True
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}, done.stdout
 
 
 @pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)], ids="".join)
-def test_its_help_waits_for_nothing_that_it_does_not_need(arguments: tuple[str, ...]) -> None:
-    imported = modules_of(*arguments, "--help")
+def test_every_command_explains_itself_and_waits_for_nothing_that_this_does_not_need(
+    arguments: tuple[str, ...],
+) -> None:
+    imported, told = modules_of(*arguments, "--help")
     assert "click" in imported
     assert imported.isdisjoint(HEAVY)
+    assert told.startswith("Usage: ")
+    assert all(name in told for name in (("--json",) if arguments else COMMANDS))
 
 
 def test_a_load_waits_for_nothing_that_it_does_not_need(ports: Database, good: Path) -> None:
-    imported = modules_of("load", good, database=ports)
+    imported, _ = modules_of("load", good, database=ports)
     assert {"polars", "psycopg"} <= imported
     assert imported.isdisjoint(NOT_FOR_A_LOAD)
 
 
-@pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)], ids="".join)
-def test_every_command_explains_itself(arguments: tuple[str, ...]) -> None:
-    done = run(*arguments, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Usage: ")
-    assert all(name in done.stdout for name in (("--json",) if arguments else COMMANDS))
+def test_what_reads_no_chunk_does_not_wait_for_polars(ports: Database, good: Path) -> None:
+    load(Files([good]), Options(key="k"))
+    for arguments in (("batches", "--json"), ("show", "k"), ("withdraw", "k")):
+        imported, _ = modules_of(*arguments, database=ports)
+        assert "psycopg" in imported
+        assert "polars" not in imported
 
 
 def test_the_console_script_is_the_same_program(ports: Database, good: Path) -> None:

@@ -56,8 +56,8 @@ def over_years(rows: list[Row]) -> list[Row]:
 @pytest.mark.parametrize("rows_max", [1, 2, 3, 50])
 def test_answers_are_the_same_after_every_step(rows_max: int, ports: Database, tmp_path: Path) -> None:
     """Each step is a worker of its own, stopped before the next."""
-    rows = over_years(make_rows(150))
-    load_rows(tmp_path, rows, chunk_rows=75)
+    rows = over_years(make_rows(20 * max(2, min(rows_max, 4))))
+    load_rows(tmp_path, rows, chunk_rows=len(rows) // 2)
     ((deltas, base),) = ports.rows(COUNTS)
     assert (deltas >= len(lane_months(rows)), base) == (True, 0)
     while folded := fold_a_step(ports, rows_max):
@@ -162,16 +162,16 @@ def test_what_is_not_published_is_not_folded(ports: Database, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("rows_max", [1, 2, 3, 1000])
-@pytest.mark.parametrize("folded_before", [0, 1, 20])
+@pytest.mark.parametrize("folded_before", [0, 1, 10])
 def test_a_batch_and_its_reversal_are_folded_to_nothing_in_any_steps(
     rows_max: int, folded_before: int, ports: Database, tmp_path: Path
 ) -> None:
     """Beside one that stays, so that there are rows that get empty, that lose days, and that keep all."""
-    kept, taken_back = over_years(make_rows(40)), over_years(make_rows(40, seed=2))
-    load_rows(tmp_path, taken_back, "taken back", chunk_rows=9)
+    kept, taken_back = over_years(make_rows(20)), over_years(make_rows(20, seed=2))
+    load_rows(tmp_path, taken_back, "taken back", chunk_rows=4)
     if folded_before:
         fold_a_step(ports, folded_before)
-    load_rows(tmp_path, kept, "kept", chunk_rows=11)
+    load_rows(tmp_path, kept, "kept", chunk_rows=6)
     with ports.connect("rates_loader") as connection:
         withdraw(connection, "taken back")
     assert_answers_are_what_was_published(ports, kept)

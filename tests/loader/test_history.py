@@ -20,7 +20,13 @@ from loader.load import Options, load
 from loader.publish import Places, end_batch, give_up
 from loader.sources import Files
 from loader.withdraw import withdraw
-from tests.loader.batches import assert_answers_are_what_was_published, json_of, make_rows, run, write_csv
+from tests.loader.batches import (
+    assert_answers_are_what_was_published,
+    json_of,
+    make_rows,
+    run_here,
+    write_csv,
+)
 from tests.postgres import Database
 
 KEYS = {
@@ -47,7 +53,7 @@ def bad(tmp_path: Path) -> Path:
 
 
 def show(database: Database, name: str) -> dict[str, Any]:
-    return json_of(run("show", name, "--json", database=database))
+    return json_of(run_here("show", name, "--json", database=database))
 
 
 def events_of(shown: dict[str, Any]) -> list[str]:
@@ -110,11 +116,11 @@ def test_its_totals_are_waiting_then_folding_then_folded(ports: Database, publis
         shown = show(ports, published)
     assert shown["totals"] == "folded"
     assert events_of(shown)[-1] == "folded"
-    assert "totals        folded into the base\n" in run("show", published, database=ports).stdout
+    assert "totals        folded into the base\n" in run_here("show", published, database=ports).stdout
 
 
 def test_a_rejected_batch_has_its_faults_and_how_far_its_rows_are_gone(ports: Database, bad: Path) -> None:
-    result = json_of(run("load", bad, "--key", "tuesday", "--json", database=ports))
+    result = json_of(run_here("load", bad, "--key", "tuesday", "--json", database=ports))
     shown = show(ports, "tuesday")
     assert {name: shown[name] for name in CONTRACT} == {name: result[name] for name in CONTRACT}
     assert (shown["totals"], shown["rows_thrown_away"]) == (None, False)
@@ -124,7 +130,7 @@ def test_a_rejected_batch_has_its_faults_and_how_far_its_rows_are_gone(ports: Da
     shown = show(ports, "tuesday")
     assert shown["rows_thrown_away"]
     assert events_of(shown)[-1] == "rows thrown away"
-    done = run("show", "tuesday", database=ports)
+    done = run_here("show", "tuesday", database=ports)
     assert "its rows      are thrown away\n" in done.stdout
     assert f"{bad}:11: dest_code is 'FIHEL': no such port\n" in done.stderr
 
@@ -144,14 +150,14 @@ def test_a_loading_batch_is_counted_from_its_chunks(ports: Database, good: Path)
 
 
 def test_a_withdrawn_batch_says_by_whom_and_when(ports: Database, published: str) -> None:
-    withdrawal = json_of(run("withdraw", published, "--json", database=ports))
+    withdrawal = json_of(run_here("withdraw", published, "--json", database=ports))
     assert withdrawal.pop("seconds") > 0
     assert withdrawal == {"batch": published, "state": "withdrawn", "rows": 50, "repeat": False}
     shown = show(ports, published)
     assert (shown["state"], shown["withdrawn_by"], shown["totals"]) == ("withdrawn", who(), None)
     assert events_of(shown)[-2:] == ["withdrawal asked for", "withdrawn"]
     assert shown["events"][-1]["seconds"] > 0
-    assert f"withdrawn by  {who()}\n" in run("show", published, database=ports).stdout
+    assert f"withdrawn by  {who()}\n" in run_here("show", published, database=ports).stdout
     assert_answers_are_what_was_published(ports)
 
 
@@ -160,22 +166,22 @@ def test_a_batch_that_is_being_withdrawn_says_how_far_that_is(ports: Database, p
     ports.rows("UPDATE chunks SET reversed = true WHERE chunk_no < 3 RETURNING 1")
     shown = show(ports, published)
     assert (shown["withdrawn_by"], shown["reversed_chunks"]) == ("me@here", 3)
-    text = run("show", published, database=ports).stdout
+    text = run_here("show", published, database=ports).stdout
     assert "withdrawn by  me@here\nwithdrawal    asked for; 3 of 5 chunks reversed\n" in text
 
 
 def test_withdrawing_tells_a_person_and_a_second_time_does_nothing(ports: Database, published: str) -> None:
-    first, again = (run("withdraw", "monday", database=ports) for _ in range(2))
+    first, again = (run_here("withdraw", "monday", database=ports) for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     pattern = rf"batch {published} withdrawn in \d+\.\d\d s: 50 rows count no more\n"
     assert re.fullmatch(pattern, first.stdout)
     assert again.stdout == f"batch {published} is withdrawn already; nothing was done\n"
-    assert json_of(run("withdraw", "monday", "--json", database=ports))["repeat"]
+    assert json_of(run_here("withdraw", "monday", "--json", database=ports))["repeat"]
 
 
 def test_a_rejected_batch_cannot_be_withdrawn(ports: Database, bad: Path) -> None:
     batch = load(Files([bad]), Options()).batch
-    done = run("withdraw", str(batch), "--json", database=ports)
+    done = run_here("withdraw", str(batch), "--json", database=ports)
     reason = f"batch {batch} was rejected: none of its rows is in, there is nothing to withdraw"
     assert (done.returncode, json_of(done)) == (2, {"error": reason})
 
@@ -204,25 +210,27 @@ def half_done(ports: Database, good: Path) -> str:
 
 
 def test_a_planned_batch_says_how_far_it_is_and_when_it_ends(ports: Database, half_done: str) -> None:
+    asked_at = datetime.now(UTC)
     shown = show(ports, half_done)
     progress = shown["progress"]
     assert (shown["state"], shown["rows"], shown["chunks"]) == ("loading", 20, 2)
     assert [progress[name] for name in ("share", "chunks_planned", "planned")] == [0.4, 5, True]
     assert progress["rows_per_second"] in (1, 2)
-    assert progress["expected_end"] > datetime.now(UTC).isoformat()
+    assert progress["expected_end"] > asked_at.isoformat()
     assert (shown["deadline"], shown["late_since"], shown["request_id"]) == (
         "2030-01-01T12:00:00Z",
         None,
         "r-1",
     )
-    text = run("show", half_done, database=ports).stdout
+    text = run_here("show", half_done, database=ports).stdout
     assert "state         loading (40%)\n" in text
     assert "rows          20 in 2 of 5 chunks\n" in text
     assert "created by    alice\nrequest       r-1\n" in text
     assert re.search(r"^rate          [12] rows a second\nexpected end  20", text, re.MULTILINE)
     assert "deadline      2030-01-01 12:00:00+00:00\n" in text
     assert "callback      https://example.com/told\n" in text
-    assert f"{half_done}  loading (40%)  20 " in " ".join(run("batches", database=ports).stdout.split("\n"))
+    listed = run_here("batches", database=ports).stdout
+    assert f"{half_done}  loading (40%)  20 " in " ".join(listed.split("\n"))
 
 
 def test_a_batch_that_is_late_says_since_when(ports: Database, half_done: str) -> None:
@@ -230,7 +238,7 @@ def test_a_batch_that_is_late_says_since_when(ports: Database, half_done: str) -
     late = f"SELECT id, 'late', {at}, 'me' FROM batches"
     ports.rows(f"INSERT INTO batch_events (batch_id, event, at, done_by) {late} RETURNING 1")
     ports.rows("UPDATE plans SET complete = false RETURNING 1")
-    text = run("show", half_done, database=ports).stdout
+    text = run_here("show", half_done, database=ports).stdout
     assert "state         loading (0%), late\n" in text
     assert "rows          20 in 2 of 5 chunks, and more to come\n" in text
     since = "2029-12-31 12:00:00+00:00"
@@ -251,7 +259,7 @@ def test_a_batch_that_was_given_up_says_why_and_whether_its_sender_knows(
 
     def told(change: str) -> str:
         ports.rows(f"UPDATE callbacks SET {change} RETURNING 1")
-        text = run("show", half_done, database=ports).stdout
+        text = run_here("show", half_done, database=ports).stdout
         assert "state         failed (40%)\nfailure       the object is gone\n" in text
         (line,) = re.findall(r"^told          (.*)$", text, re.MULTILINE)
         return line
@@ -268,11 +276,11 @@ def test_a_batch_that_was_given_up_says_why_and_whether_its_sender_knows(
 def test_a_dry_run_says_that_it_is_one(ports: Database, tmp_path: Path) -> None:
     with connect("rates-test", autocommit=True) as connection:
         batch = open_batch(connection, Order("dry-run:k", None, "k.csv", 10, dry_run=True))
-        assert "state         loading, dry run\n" in run("show", str(batch.id), database=ports).stdout
+        assert "state         loading, dry run\n" in run_here("show", str(batch.id), database=ports).stdout
         assert end_batch(connection, batch, chunk_count=0, places=Places()).state == "valid"
     shown = show(ports, "dry-run:k")
     assert (shown["state"], shown["dry_run"], shown["content_hash"]) == ("valid", True, None)
-    text = run("show", str(batch.id), database=ports).stdout
+    text = run_here("show", str(batch.id), database=ports).stdout
     assert "state         valid\n" in text
     assert "sha-256       not known\n" in text
 
@@ -303,7 +311,7 @@ def test_everything_is_told_as_of_one_moment(ports: Database, published: str) ->
 
 
 def test_a_person_reads_it_in_columns(ports: Database, published: str) -> None:
-    lines = run("show", published, database=ports).stdout.splitlines()
+    lines = run_here("show", published, database=ports).stdout.splitlines()
     head, stages, events = "\n".join(lines).split("\n\n")
     assert all(re.fullmatch(r"[\w -]{13} \S.*", line) for line in head.splitlines()), head
     assert [line.split()[0] for line in stages.splitlines()] == ["check", "write", "publish", "wall"]

@@ -19,6 +19,7 @@ from loader.errors import FileRejected, RowError
 from loader.load import Options, load
 from loader.sources import Files
 from local.postgres import PostgresServer
+from tests.examples import examples
 from tests.loader.batches import CODES, DIFFERENCES, one_database
 from tests.loader.rows_by_the_rules import (
     BYTE_ORDER_MARK,
@@ -202,7 +203,7 @@ def assert_chunks_are_by_the_rules(named: dict[str, bytes], chunk_rows: int) -> 
         assert rows == expected.rows
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(contents=batches, chunk_rows=st.integers(1, 6))
 @example(contents=[b"orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-01,1\r\r\n"], chunk_rows=1)
 def test_chunks_hold_the_rows_and_faults_that_the_rules_find(
@@ -211,7 +212,7 @@ def test_chunks_hold_the_rows_and_faults_that_the_rules_find(
     assert_chunks_are_by_the_rules(write(folder, contents), chunk_rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     before=st.lists(csv_lines(COLUMNS, "values") | csv_lines(COLUMNS, None), max_size=5),
     length=st.sampled_from([100, 65_535, 65_536, 65_537, 200_000]),
@@ -228,7 +229,7 @@ def test_a_line_too_long_for_a_row_is_told_after_the_faults_before_it_and_nothin
     assert_chunks_are_by_the_rules(write(folder, [data]), chunk_rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(contents=batches, chunk_rows=st.integers(1, 6), workers=st.integers(1, 3), dry_run=st.booleans())
 def test_a_load_publishes_the_rows_or_tells_the_faults_that_the_rules_find(
     contents: list[bytes], chunk_rows: int, workers: int, dry_run: bool, database: Database, folder: Path

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from loader.load import Options, Result, load
 from loader.sources import Files
 from local.postgres import PostgresServer
+from tests.examples import examples, nightly
 from tests.loader.batches import CODES, DIFFERENCES, make_rows, one_database
 from tests.loader.rows_by_the_rules import COLUMNS, read_files, zstd
 from tests.postgres import Database
@@ -88,7 +89,7 @@ def load_both_ways(stored: bytes, path: Path, database: Database) -> tuple[Resul
     return result, rows
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stored=contents)
 @example(stored=b"")
 @example(stored=gzip.compress(b""))
@@ -104,7 +105,8 @@ def test_any_bytes_are_in_by_the_rules_or_rejected(stored: bytes, path: Path, da
         assert sorted(rows) == ([] if expected.faults else sorted(expected.rows))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Few by default, since each load starts a process.
+@settings(max_examples=12 if nightly else 4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stored=damaged(PARQUET))
 @example(stored=PARQUET)
 @example(stored=PARQUET[:-1])

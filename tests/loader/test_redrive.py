@@ -14,7 +14,14 @@ from loader.publish import give_up
 from storage.layout import batch_id_of, manifest_key
 from storage.messages import DoChunk, PlanBatch
 from tests.batch_storage import BatchStorage
-from tests.loader.batches import assert_answers_are_what_was_published, json_of, make_rows, only_line, run
+from tests.loader.batches import (
+    assert_answers_are_what_was_published,
+    json_of,
+    make_rows,
+    only_line,
+    run,
+    run_here,
+)
 from tests.loader.plans import events_of, plan, state_of
 from tests.loader.workers import WorkerHere, ends, lose_messages, message_count, queued
 from tests.postgres import Database
@@ -31,7 +38,7 @@ def storage(storage: BatchStorage) -> BatchStorage:
 
 
 def redrive(database: Database, storage: BatchStorage, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run("redrive", *arguments, database=database, **storage.environment())
+    return run_here("redrive", *arguments, database=database, **storage.environment())
 
 
 def fail(database: Database, storage: BatchStorage, connection: psycopg.Connection, key: str) -> None:
@@ -55,7 +62,7 @@ def test_all_failed_batches_go_on_and_all_dead_letters_go_back(
         fail(ports, storage, connection, key)
     put_dead(storage, '{"work": "sing"}')
 
-    done = redrive(ports, storage)
+    done = run("redrive", database=ports, **storage.environment())
 
     assert done.returncode == 0
     ids = [batch_id_of(key) for key in ("a", "b")]
@@ -125,7 +132,7 @@ def test_a_batch_that_goes_on_has_no_more_messages_than_it_may(
 ) -> None:
     fail(ports, storage, connection, "k")
     batch = batch_id_of("k")
-    done = run("redrive", "k", database=ports, RATES_TICKETS_MAX="1", **storage.environment())
+    done = run_here("redrive", "k", database=ports, RATES_TICKETS_MAX="1", **storage.environment())
     assert done.returncode == 0
     letter = DoChunk(batch, 0)
     assert sorted(map(str, queued(storage))) == sorted(
@@ -166,6 +173,6 @@ def test_what_cannot_be_gone_on_with_is_refused(
 
 def test_it_names_what_it_lacks(ports: Database, storage: BatchStorage) -> None:
     none = {"BATCH_BUCKET": "", "BATCH_QUEUE_URL": ""}
-    done = run("redrive", database=ports, **none)
+    done = run_here("redrive", database=ports, **none)
     assert done.returncode == 2
     assert "set BATCH_BUCKET, BATCH_QUEUE_URL" in only_line(done)

@@ -15,6 +15,7 @@ from tests.loader.batches import (
     make_rows,
     only_line,
     run,
+    run_here,
     write_csv,
 )
 from tests.loader.dumps import dump_text, write_dump
@@ -48,7 +49,7 @@ STORAGE: dict[str, Any] = {"BATCH_BUCKET": "batches", "BATCH_QUEUE_URL": "http:/
     ],
 )
 def test_a_wrong_call_is_2(arguments: tuple[str, ...], reason: str) -> None:
-    done = run(*arguments, "--json")
+    done = run_here(*arguments, "--json")
     assert done.returncode == 2
     assert reason in done.stderr
     assert reason in json_of(done)["error"]
@@ -78,7 +79,7 @@ def test_what_cannot_be_done_as_asked_is_2_and_one_line(
     arguments: tuple[str, ...], reason: str, ports: Database, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(good.parent)
-    done = run(*arguments, "--json", database=ports)
+    done = run_here(*arguments, "--json", database=ports)
     assert done.returncode == 2
     assert only_line(done) == f"loader: {reason}"
     assert json_of(done) == {"error": reason}
@@ -86,7 +87,7 @@ def test_what_cannot_be_done_as_asked_is_2_and_one_line(
 
 @pytest.mark.parametrize("call", ["work", "redrive"])
 def test_every_missing_variable_of_database_and_storage_is_named_at_once(call: str) -> None:
-    done = run(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="")
+    done = run_here(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="")
     assert done.returncode == 2
     assert json_of(done) == {
         "error": "no database is named: set PGHOST, PGUSER, PGDATABASE (or DATABASE_URL);"
@@ -97,7 +98,7 @@ def test_every_missing_variable_of_database_and_storage_is_named_at_once(call: s
 @pytest.mark.parametrize("call", ["work", "redrive"])
 @pytest.mark.parametrize("value", ["0", "-1", "many", "10001", "1.5"])
 def test_a_number_of_messages_that_cannot_be_is_named_beside_what_is_missing(call: str, value: str) -> None:
-    done = run(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="q", RATES_TICKETS_MAX=value)
+    done = run_here(call, "--json", BATCH_BUCKET="", BATCH_QUEUE_URL="q", RATES_TICKETS_MAX=value)
     assert done.returncode == 2
     assert json_of(done) == {
         "error": "no database is named: set PGHOST, PGUSER, PGDATABASE (or DATABASE_URL);"
@@ -108,8 +109,8 @@ def test_a_number_of_messages_that_cannot_be_is_named_beside_what_is_missing(cal
 
 def test_other_content_under_a_used_key_is_2(ports: Database, good: Path, tmp_path: Path) -> None:
     other = write_csv(tmp_path / "other.csv", make_rows(5, seed=2))
-    assert run("load", good, "--key", "monday", database=ports).returncode == 0
-    done = run("load", other, "--key", "monday", "--json", database=ports)
+    assert run_here("load", good, "--key", "monday", database=ports).returncode == 0
+    done = run_here("load", other, "--key", "monday", "--json", database=ports)
     assert done.returncode == 2
     assert json_of(done)["error"].startswith("key 'monday' belongs to batch ")
     assert_answers_are_what_was_published(ports, make_rows(50))
@@ -126,7 +127,7 @@ def call_folder(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("call_folder")
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call[0])
 def test_every_missing_variable_is_named_at_once(call: tuple[str, ...]) -> None:
-    done = run(*call, "--json", PGUSER="rates_loader", **STORAGE)
+    done = run_here(*call, "--json", PGUSER="rates_loader", **STORAGE)
     assert done.returncode == 2
     reason = "no database is named: set PGHOST, PGDATABASE (or DATABASE_URL)"
     assert done.stderr.splitlines()[-1] == f"loader: {reason}"
@@ -140,7 +141,7 @@ def test_every_missing_variable_is_named_at_once(call: tuple[str, ...]) -> None:
 def test_a_database_without_the_schema_is_2_and_says_what_to_run(
     call: tuple[str, ...], empty_database: Database
 ) -> None:
-    done = run(*call, "--json", database=empty_database)
+    done = run_here(*call, "--json", database=empty_database)
     assert done.returncode == 2
     assert only_line(done).endswith("run `loader migrate`")
     assert json_of(done)["error"].startswith("the schema is not there")
@@ -149,14 +150,14 @@ def test_a_database_without_the_schema_is_2_and_says_what_to_run(
 @pytest.mark.usefixtures("call_folder")
 @pytest.mark.parametrize("call", [("load", "prices.csv"), ("import", "dump.sql")], ids=lambda c: c[0])
 def test_a_role_that_may_not_load_is_2(call: tuple[str, ...], ports: Database) -> None:
-    done = run(*call, "--json", database=ports, role="rates_api")
+    done = run_here(*call, "--json", database=ports, role="rates_api")
     assert done.returncode == 2
     assert only_line(done).startswith("loader: the database role lacks a right: permission denied for table")
     assert_nothing_is_left_but_the_ledger(ports)
 
 
 def test_a_role_that_may_not_migrate_is_2(empty_database: Database) -> None:
-    done = run("migrate", database=empty_database, role="rates_loader")
+    done = run_here("migrate", database=empty_database, role="rates_loader")
     assert done.returncode == 2
     assert only_line(done).startswith("loader: the database role lacks a right: permission denied for schema")
 
@@ -194,7 +195,7 @@ def test_a_database_that_is_away_is_3_with_the_reason_in_one_line(call: tuple[st
 def test_a_database_that_lets_nobody_in_is_3_with_the_reason_in_one_line(
     wrong: dict[str, str], reason: str, ports: Database, good: Path
 ) -> None:
-    done = run("load", good, "--json", database=ports, **wrong)
+    done = run_here("load", good, "--json", database=ports, **wrong)
     assert done.returncode == 3
     assert only_line(done).startswith("loader: the database could not be reached: ")
     assert only_line(done).endswith(reason)
@@ -204,8 +205,8 @@ def test_a_database_that_lets_nobody_in_is_3_with_the_reason_in_one_line(
 def test_a_password_in_an_address_is_used_and_never_shown(ports: Database, good: Path) -> None:
     named = ports.environment("rates_loader")
     address = "postgresql://rates_loader:{}@{PGHOST}:{PGPORT}/{PGDATABASE}"
-    assert run("load", good, DATABASE_URL=address.format(named["PGPASSWORD"], **named)).returncode == 0
-    refused = run("load", good, DATABASE_URL=address.format("secret", **named))
+    assert run_here("load", good, DATABASE_URL=address.format(named["PGPASSWORD"], **named)).returncode == 0
+    refused = run_here("load", good, DATABASE_URL=address.format("secret", **named))
     assert refused.returncode == 3
     assert "password authentication failed" in only_line(refused)
     assert "secret" not in refused.stderr

@@ -21,6 +21,7 @@ from loader.formats.delimited import FAULTS_SHOWN
 from loader.formats.lines import LINE_BYTES_MAX
 from loader.formats.ndjson import NdjsonChunk
 from loader.sources import Files
+from tests.examples import examples
 from tests.loader.batches import CODES, make_rows, write_csv
 
 PORTS = Ports(set(CODES))
@@ -256,7 +257,9 @@ parts = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     pieces=st.tuples(starts, st.lists(parts | st.binary(max_size=8), max_size=12).map(b"".join)),
     compress=st.sampled_from([bytes, gzip.compress, zstd.compress]),

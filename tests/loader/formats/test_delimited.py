@@ -11,6 +11,7 @@ from loader.chunks import COLUMNS
 from loader.errors import FileRejected
 from loader.formats.delimited import REJECT_COLUMNS, DelimitedChunk, Layout, csv_chunks
 from loader.formats.lines import LineReader
+from tests.examples import examples
 
 CSV = Layout(COLUMNS, separator=",", quoted=True)
 DUMP = Layout(COLUMNS, separator="\t", quoted=False)
@@ -25,7 +26,7 @@ def read(content: bytes, rows_max: int = 1000) -> list[DelimitedChunk]:
     return list(csv_chunks(LineReader(BytesIO(content), "a.csv"), rows_max))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(
     data=st.lists(pieces, min_size=1, max_size=30).map("".join).map(str.encode)
     | st.binary(min_size=1, max_size=60),
@@ -35,7 +36,7 @@ def test_the_fast_way_accepts_only_what_the_rules_accept(data: bytes, layout: La
     assert_same_both_ways(DelimitedChunk("a.csv", 2, layout, data))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     rows=st.lists(
         st.lists(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from loader.errors import FileRejected
 from loader.formats import lines
 from loader.formats.lines import LINE_BYTES_MAX, LineReader
+from tests.examples import examples
 
 contents = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bc", b"\\.", b"\\", b"."]), max_size=40).map(
     b"".join
@@ -32,7 +33,7 @@ def runs_of(reader: LineReader, lines_max: int) -> list[bytes]:
     return list(iter(lambda: reader.take(lines_max), b""))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     content=contents,
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
@@ -52,7 +53,7 @@ def test_runs_have_as_many_lines_as_asked_for_whatever_the_blocks(
     assert reader.take(1) == b"", "the end stays the end"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(content=contents, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_a_run_is_bounded_in_bytes_too_and_always_the_same(content: bytes, sizes: list[int]) -> None:
     bytes_max = max([6, *map(len, content.splitlines(keepends=True))])
@@ -65,7 +66,7 @@ def test_a_run_is_bounded_in_bytes_too_and_always_the_same(content: bytes, sizes
         assert len(run) <= bytes_max < len(run + following.splitlines(keepends=True)[0])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 12), min_size=1, max_size=12),
     last_end=st.booleans(),
@@ -110,7 +111,7 @@ def test_a_file_of_one_endless_line_is_not_read_to_its_end() -> None:
     assert stream.tell() == lines.BLOCK_BYTES
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(content=contents, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_what_is_skipped_ends_with_the_line_that_is_looked_for(content: bytes, sizes: list[int]) -> None:
     whole = content.split(b"\n")

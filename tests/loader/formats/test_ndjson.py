@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from loader.chunks import COLUMNS
 from loader.formats.lines import LineReader
 from loader.formats.ndjson import EXPECTED, NdjsonChunk, ndjson_chunks
+from tests.examples import examples
 
 GOOD = b'{"orig_code":"CNSGH","dest_code":"NLRTM","day":"2021-01-01","price":7}'
 FIELDS = {"orig_code": "CNSGH", "dest_code": "NLRTM", "day": "2021-01-01", "price": "7"}
@@ -55,7 +56,7 @@ def chunk_of(data: bytes) -> NdjsonChunk:
     return NdjsonChunk("a.ndjson", 1, data)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(data=nasty_data() | st.binary(min_size=1, max_size=60))
 @example(data=GOOD + b"\n\n")
 @example(data=GOOD.replace(b"7", b"007"))
@@ -69,7 +70,7 @@ def test_the_fast_way_accepts_only_what_the_rules_accept(data: bytes) -> None:
         assert fast.rows(named=True) == [read.fields for read in slow]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from(["CNSGH", "Åland", "a b", ""]), st.dates(), st.integers(0)), min_size=1
