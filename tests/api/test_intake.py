@@ -49,9 +49,12 @@ CHUNKED, LENGTH = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n", f"{HEAD}Content-L
 
 
 @pytest.mark.parametrize(
-    "size", [1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 5]
+    ("chunked", "size"),
+    [
+        *((False, size) for size in (1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 5)),
+        *((True, size) for size in (1, PART_BYTES - 1, PART_BYTES, 2 * PART_BYTES)),
+    ],
 )
-@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_body_of_any_size_arrives_as_it_was_sent(
     ingestion: Service, store: BatchStorage, size: int, chunked: bool
 ) -> None:

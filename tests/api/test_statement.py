@@ -17,8 +17,8 @@ MANY = """
     SELECT 'r' || n, '', CASE WHEN n > 0 THEN 'r' || (n - 1) / 3 END FROM generate_series(0, 39) AS n;
     INSERT INTO ports SELECT 'P' || n, '', 'r' || n % 40 FROM generate_series(0, 199) AS n;
     INSERT INTO lane_month_totals (orig_code, dest_code, month, days, price_sums, price_counts)
-    SELECT 'P' || o, 'P' || d, date '2016-01-01' + n * interval '1 month', '{1,15}', '{300,300}', '{3,3}'
-    FROM generate_series(0, 199) AS o, generate_series(0, 199, 20) AS d, generate_series(0, 119) AS n;
+    SELECT 'P' || o, 'P' || d, date '2018-01-01' + n * interval '1 month', '{1,15}', '{300,300}', '{3,3}'
+    FROM generate_series(0, 199) AS o, generate_series(0, 199, 20) AS d, generate_series(0, 59) AS n;
     INSERT INTO lane_month_deltas
     SELECT 1 + substr(orig_code, 2)::int % 50, 0, month, orig_code, dest_code, days, price_sums, price_counts
     FROM lane_month_totals;
@@ -29,7 +29,7 @@ MANY = """
 
 @pytest.fixture(scope="module")
 def large(filled: Database) -> Database:
-    """A quarter of a million totals of each kind, over 2,000 lanes and ten years."""
+    """120,000 totals of each kind, over 2,000 lanes and five years."""
     with filled.connect() as connection:
         connection.execute(MANY.encode())
         connection.execute("ANALYZE")
