@@ -142,6 +142,8 @@ def wait_for(what: str, process: ChildProcess, condition: Callable[[], bool]) ->
     deadline = time.monotonic() + START_TIMEOUT_S
     while not condition():
         if not process.running or time.monotonic() > deadline:
+            if not process.running:
+                process.wait()  # which reads its last lines
             raise BenchmarkError(f"{what} did not start: {' '.join(process.last_lines)}")
         time.sleep(POLL_S)
 
