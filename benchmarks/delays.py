@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,11 +163,12 @@ class Bench:
                 for number in range(ROUNDS):
                     self.say(f"change {number + 1} of {ROUNDS}: publish, correct, withdraw")
                     key = f"delays {number}"
-                    self.change(readers, lambda key=key: self.publish(key), PRICES, self.figures.published_s)
+                    publish, withdraw_it = partial(self.publish, key), partial(self.withdraw, key)
+                    self.change(readers, publish, PRICES, self.figures.published_s)
                     for slug, seen in zip(MOVES, (None, PRICES), strict=True):
-                        move = lambda slug=slug: self.correct(slug)  # noqa: E731
+                        move = partial(self.correct, slug)
                         self.change(readers, move, seen, self.figures.corrected_s)
-                    self.change(readers, lambda key=key: self.withdraw(key), None, self.figures.withdrawn_s)
+                    self.change(readers, withdraw_it, None, self.figures.withdrawn_s)
 
     def change(
         self, readers: Sequence[Reader], change: Callable[[], None], seen: int | None, delays_s: list[float]
