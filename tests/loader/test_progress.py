@@ -37,7 +37,7 @@ SHOW_CURSOR = "\x1b[?25h"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "prices.csv", make_rows(4000))
+    return write_csv(tmp_path / "prices.csv", make_rows(2000))
 
 
 # --- lines -------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_a_reader_of_the_lines_who_leaves_does_not_end_the_load(ports: Database,
         assert process.stderr is not None
         process.stderr.readline()
         process.stderr.close()
-        assert " published: 4,000 rows in " in process.stdout.read()
+        assert " published: 2,000 rows in " in process.stdout.read()
         assert process.wait(TIMEOUT_S) == 0
 
 
@@ -164,12 +164,12 @@ def test_on_a_terminal_it_is_a_bar_that_is_gone_in_the_end(ports: Database, path
 
 
 def test_faults_are_counted_beside_the_bar(ports: Database, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "bad.csv", [row._replace(price=0) for row in make_rows(4000)])
+    path = write_csv(tmp_path / "bad.csv", [row._replace(price=0) for row in make_rows(2000)])
     with on_terminal("load", path, *LONG, *OFTEN, database=ports) as (process, terminal):
         terminal.read_until(lambda _: False)
         assert process.wait(TIMEOUT_S) == 1
     assert re.search(r"[\d,]+ faults", terminal.text)
-    assert "was rejected for 4,000 faults in 4,000 rows; no row went in" in terminal.text
+    assert "was rejected for 2,000 faults in 2,000 rows; no row went in" in terminal.text
 
 
 def test_ctrl_c_gives_the_terminal_back_as_it_was(ports: Database, path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_terminal_that_goes_away_does_not_end_the_load(ports: Database, path: 
         terminal.read_until(lambda text: "rows/s" in text)
         terminal.leave()
         assert process.stdout is not None
-        assert " published: 4,000 rows in " in process.stdout.read()
+        assert " published: 2,000 rows in " in process.stdout.read()
         assert process.wait(TIMEOUT_S) == 0
 
 
@@ -287,4 +287,4 @@ def test_a_load_has_read_all_of_its_source_in_the_end(ports: Database, path: Pat
     progress = Progress()
     load(Files([path]), Options(chunk_rows=100), progress=progress)
     assert progress.standing()[:1] + progress.standing()[3:4] == ("publishing", 1.0)
-    assert (progress.rows, len(progress.ended)) == (4000, 40)
+    assert (progress.rows, len(progress.ended)) == (2000, 20)

@@ -33,6 +33,7 @@ from tests.loader.batches import (
     make_rows,
     only_line,
     run,
+    run_here,
     write_csv,
 )
 from tests.loader.dumps import PRICES, dump_text, write_dump
@@ -105,9 +106,9 @@ def test_a_machine_is_told_how_many_rows_are_bad_and_where_they_are(
     ports: Database, good: Path, path: Path, rejects: Path
 ) -> None:
     write_csv(path, [row._replace(price=0, dest_code="FIHEL") for row in make_rows(3)])
-    result = json_of(run("load", path, "--rejects", rejects, "--json", database=ports))
+    result = json_of(run_here("load", path, "--rejects", rejects, "--json", database=ports))
     assert (result["error_count"], result["bad_rows"], result["rejects"]) == (6, 3, str(rejects))
-    result = json_of(run("load", good, "--rejects", rejects, "--json", database=ports))
+    result = json_of(run_here("load", good, "--rejects", rejects, "--json", database=ports))
     assert (result["error_count"], result["bad_rows"], result["rejects"]) == (0, 0, None)
 
 
@@ -116,7 +117,7 @@ def test_all_bad_rows_are_in_it_where_only_the_first_are_told(
 ) -> None:
     count = ERRORS_KEPT + 700
     write_csv(path, [row._replace(price=0) for row in make_rows(count)])
-    result = json_of(run("load", path, "--rejects", rejects, "--json", database=ports))
+    result = json_of(run_here("load", path, "--rejects", rejects, "--json", database=ports))
     assert (len(result["errors"]), result["error_count"], result["bad_rows"]) == (ERRORS_KEPT, count, count)
     assert [int(row["rejected_line"]) for row in read_rejects(rejects)] == list(range(2, count + 2))
 
@@ -206,14 +207,14 @@ def test_the_bad_rows_of_a_dump_are_in_it_and_so_is_a_bad_dump(
     as_loader: Database, tmp_path: Path, rejects: Path
 ) -> None:
     path = write_dump(tmp_path / "dump.sql", dump_text(prices=[*PRICES, ("CNSGH", "FIHEL", "2021-01-02", 1)]))
-    assert run("import", path, "--rejects", rejects, database=as_loader).returncode == 1
+    assert run_here("import", path, "--rejects", rejects, database=as_loader).returncode == 1
     (row,) = read_rejects(rejects)
     assert ([row[name] for name in COLUMNS], row["rejected_reason"]) == (
         ["CNSGH", "FIHEL", "2021-01-02", "1"],
         NO_PORT,
     )
     write_dump(path, dump_text() + "DROP TABLE prices;\n")
-    done = run("import", path, "--rejects", rejects, database=as_loader)
+    done = run_here("import", path, "--rejects", rejects, database=as_loader)
     assert done.stderr.splitlines()[-1] == (
         f"the file was rejected for 1 fault; no row went in; its bad rows are in {rejects}"
     )
@@ -234,7 +235,7 @@ def test_once_mended_it_is_a_batch_file(ports: Database, path: Path, rejects: Pa
         writer = csv.DictWriter(stream, HEADER.decode().split(","), lineterminator="\n")
         writer.writeheader()
         writer.writerows(mended)
-    assert run("load", rejects, database=ports).returncode == 0
+    assert run_here("load", rejects, database=ports).returncode == 0
     assert_answers_are_what_was_published(ports, rows[8:58])
 
 
@@ -286,7 +287,7 @@ def test_a_file_that_cannot_be_it_is_2_before_anything_is_done(
     write_csv(good.with_name("other.csv"), make_rows(3))
     files = {path: path.read_bytes() for path in good.parent.iterdir()}
     before = contents(ports)
-    done = run("load", "good.csv", "--rejects", name, "--json", database=ports)
+    done = run_here("load", "good.csv", "--rejects", name, "--json", database=ports)
     assert (done.returncode, only_line(done), json_of(done)) == (2, f"loader: {reason}", {"error": reason})
     assert contents(ports) == before
     assert {path: path.read_bytes() for path in good.parent.iterdir()} == files
@@ -338,7 +339,7 @@ def test_without_it_a_load_that_goes_on_does_not_say_how_many_rows_were_bad(
     write_csv(path, spoil(make_rows(100), 3, 98))
     with pytest.raises(Stopped):
         load(Files([path]), Options(workers=1, chunk_rows=10), stop=iter([False, False, True]).__next__)
-    done = run("load", path, database=ports)
+    done = run_here("load", path, database=ports)
     assert done.stderr.splitlines()[-1].endswith("was rejected for 2 faults; no row went in")
 
 
