@@ -1,6 +1,6 @@
 """Builds images with buildah, as root, without a Docker engine; `delivery.images` says which, and where to.
 
-Where no base is named, there is no image registry: debootstrap makes one. Everything is kept in the cache, so
+Where no base is named, there is no image registry: mmdebstrap makes one. Everything is kept in the cache, so
 a second build takes seconds.
 """
 
@@ -15,7 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("api", "loader")
 SUITE = "bookworm"
 BASE = f"localhost/rates-python:{SUITE}"
-BASE_PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
+# Debian's essential packages, and what the Dockerfiles use.
+BASE_PACKAGES = ("ca-certificates", "passwd", "python3", "python3-pip", "python3-venv")
 # What an image says that comes from a registry; a base made from scratch says nothing by itself.
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -72,7 +73,9 @@ class ImageBuilder:
     def push(self, image: str, destination: str) -> str:
         """Pushes an image; returns the digest by which the destination knows it."""
         digest_file = self.cache / "digest"
-        self.buildah("push", f"--digestfile={digest_file}", image, destination)
+        # Layers are packed for the way to a registry; packing them for a folder takes as long as a build.
+        packing = [] if destination.startswith("docker://") else ["--disable-compression"]
+        self.buildah("push", f"--digestfile={digest_file}", *packing, image, destination)
         return digest_file.read_text().strip()
 
     def rds_certificates(self, file: Path | None) -> list[str]:
@@ -91,9 +94,14 @@ class ImageBuilder:
         container = self.buildah("from", "scratch")
         try:
             root = self.buildah("mount", container)
-            include = f"--include={','.join(BASE_PACKAGES)}"
-            run(["debootstrap", "--variant=minbase", include, SUITE, root])
-            run(["chroot", root, "apt-get", "clean"])
+            # In half the time of debootstrap; the container is not there to survive a power cut.
+            options = [
+                "--variant=essential",
+                "--mode=root",
+                "--format=directory",
+                "--dpkgopt=force-unsafe-io",
+            ]
+            run(["mmdebstrap", *options, f"--include={','.join(BASE_PACKAGES)}", SUITE, root])
             self.buildah("config", f"--env=PATH={BASE_PATH}", container)
             self.buildah("commit", container, BASE)
         finally:

@@ -1,10 +1,10 @@
 """`python -m delivery.images`: builds both images; with --push, pushes them and records their digests.
 
 `make images` calls it on a machine, `images.yml` in the pipeline. From the environment, all of it optional:
-PYTHON_IMAGE (the base; made by debootstrap if not set), IMAGE_PLATFORM (such as linux/arm64),
+PYTHON_IMAGE (the base; made by mmdebstrap if not set), IMAGE_PLATFORM (such as linux/arm64),
 CODEBUILD_RESOLVED_SOURCE_VERSION (the commit), RDS_CERTIFICATES (a PEM file; fetched from AWS if not set).
 A push needs API_REPOSITORY, LOADER_REPOSITORY and IMAGE_TAG. IMAGE_DESTINATION, `docker://` if not set, is
-where repositories are: `oci:FOLDER/` needs no registry.
+where repositories are: `dir:FOLDER/` needs no registry.
 """
 
 import argparse
