@@ -1,102 +1,60 @@
 """The commands of the pipeline, from a commit to a stack that runs its images.
 
-As CodeBuild runs them, but for where AWS and an image registry would be: the push goes into a folder, which
-gives real digests, and the stack is one of tests/engine. What of a build file only installs or logs in is
+As CodeBuild runs them, but for where AWS and an image registry would be: the images are those of
+tests/images/built.py, and the stack is one of tests/engine. What of a build file only installs or logs in is
 left out.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from delivery.builder import default_cache
-from delivery.login import write_login
-from tests.delivery.build_files import build_file, commands, copy_of_the_repository, run_commands
+from tests.delivery.build_files import commands, run_commands
 from tests.engine.stack import Stack
-from tests.images.authority import Authority
-
-REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-COMMIT = "8f14e45fceea167a5a36dedd4bea2543f6cb2d18"
-# Of delivery/images.yml; here the store of tests/images is used, which already has the base.
-OF_THE_BUILDER = {"RATES_IMAGE_CACHE", "STORAGE_DRIVER"}
-# As the project gives it, empty for the base: then debootstrap makes one.
-GIVEN = {
-    "API_REPOSITORY": f"{REGISTRY}/rates-dev-api",
-    "LOADER_REPOSITORY": f"{REGISTRY}/rates-dev-loader",
-    "PYTHON_IMAGE": "",
-    "IMAGE_PLATFORM": "linux/arm64" if os.uname().machine == "aarch64" else "linux/amd64",
-    "CODEBUILD_RESOLVED_SOURCE_VERSION": COMMIT,
-    "CODEBUILD_BUILD_NUMBER": "7",
-}
+from tests.images.built import COMMIT, GIVEN, Built, built_images
 
 
 @pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that stands for the registry."""
-    folder = tmp_path_factory.mktemp("pushed")
-    (folder / REGISTRY).mkdir()
-    return folder
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return built_images(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_the_repository(tmp_path_factory.mktemp("source"))
-
-
-@pytest.fixture(scope="module")
-def images(source: Path, pushed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(built: Built) -> Path:
     """What the build phase of images.yml leaves: the artifact with images.json."""
-    settings = build_file("images")["env"]["variables"]
-    environment = {
-        **os.environ,
-        **{name: value for name, value in settings.items() if name not in OF_THE_BUILDER},
-        **GIVEN,
-        "RATES_IMAGE_CACHE": str(default_cache()),
-        "RDS_CERTIFICATES": str(Authority(tmp_path_factory.mktemp("rds")).certificate),
-        "IMAGE_DESTINATION": f"oci:{pushed}/",
-    }
-    write_login(source / settings["REGISTRY_AUTH_FILE"], [GIVEN["API_REPOSITORY"]], "bm9ib2R5Om5vdGhpbmc=")
-    ended = run_commands(commands("images", "build"), source, environment)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    artifact = tmp_path_factory.mktemp("artifact")
-    [file] = build_file("images")["artifacts"]["files"]
-    shutil.copy(source / file, artifact)
-    return artifact
+    return built.artifact
 
 
-def manifest(pushed: Path, repository: str) -> dict[str, Any]:
-    [found] = json.loads((pushed / repository / "index.json").read_text())["manifests"]
+def pushed_to(repository: str, built: Built) -> Path:
+    """The folder that stands for a repository's only image."""
+    [found] = (built.pushed / Path(repository).parent).glob(f"{Path(repository).name}:*")
     return found
 
 
-@pytest.mark.needs("buildah", "debootstrap", "root")
+@pytest.mark.needs("buildah", "mmdebstrap", "root")
 @pytest.mark.parametrize(
     ("setting", "variable"), [("apiImage", "API_REPOSITORY"), ("loaderImage", "LOADER_REPOSITORY")]
 )
-def test_images_json_names_what_was_pushed_by_its_digest(
-    setting: str, variable: str, images: Path, pushed: Path
-) -> None:
+def test_images_json_names_what_was_pushed_by_its_digest(setting: str, variable: str, built: Built) -> None:
     repository = GIVEN[variable]
-    found = manifest(pushed, repository)
-    assert json.loads((images / "images.json").read_text())[setting] == f"{repository}@{found['digest']}"
-    assert found["annotations"]["org.opencontainers.image.ref.name"] == f"{COMMIT}-7"
+    folder = pushed_to(repository, built)
+    digest = sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    assert (
+        json.loads((built.artifact / "images.json").read_text())[setting] == f"{repository}@sha256:{digest}"
+    )
+    assert folder.name.partition(":")[2] == f"{COMMIT}-7"
 
 
-@pytest.mark.needs("buildah", "debootstrap", "root")
+@pytest.mark.needs("buildah", "mmdebstrap", "root")
 @pytest.mark.parametrize("variable", ["API_REPOSITORY", "LOADER_REPOSITORY"])
-def test_an_image_says_of_which_commit_and_for_which_processor_it_is(
-    variable: str, images: Path, pushed: Path
-) -> None:
-    blobs = pushed / GIVEN[variable] / "blobs" / "sha256"
-    digest = manifest(pushed, GIVEN[variable])["digest"]
-    config_digest = json.loads((blobs / digest[7:]).read_text())["config"]["digest"]
-    config = json.loads((blobs / config_digest[7:]).read_text())
+def test_an_image_says_of_which_commit_and_for_which_processor_it_is(variable: str, built: Built) -> None:
+    folder = pushed_to(GIVEN[variable], built)
+    digest = json.loads((folder / "manifest.json").read_text())["config"]["digest"]
+    config = json.loads((folder / digest.removeprefix("sha256:")).read_text())
     assert config["config"]["Labels"]["org.opencontainers.image.revision"] == COMMIT
     assert f"{config['os']}/{config['architecture']}" == GIVEN["IMAGE_PLATFORM"]
 
@@ -119,17 +77,16 @@ def deploy(stack: Stack, images: Path) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-@pytest.mark.needs("buildah", "debootstrap", "root", "pulumi", "jq")
+@pytest.mark.needs("buildah", "mmdebstrap", "root", "pulumi", "jq")
 def test_the_images_just_built_are_what_the_stack_is_previewed_and_deployed_with(
     stack: Stack, images: Path
 ) -> None:
     status, said = deploy(stack, images)
     assert status == 0, said
     assert "+ aws:ecs/taskDefinition:TaskDefinition: (create)" in said, "the preview"
-    state = json.loads(stack.pulumi("stack", "export").stdout)["deployment"]["resources"]
     definitions = [
         each["outputs"]["containerDefinitions"]
-        for each in state
+        for each in stack.held()
         if each["type"] == "aws:ecs/taskDefinition:TaskDefinition"
     ]
     run = {container["image"] for each in definitions for container in json.loads(each)}
@@ -143,7 +100,7 @@ def test_without_an_image_there_is_no_deploy(stack: Stack, tmp_path: Path) -> No
     status, said = deploy(stack, tmp_path)
     assert status != 0
     assert "Previewing" not in said
-    assert json.loads(stack.pulumi("stack", "export").stdout)["deployment"].get("resources", []) == []
+    assert stack.held() == []
 
 
 @pytest.mark.needs("pulumi", "jq")
@@ -153,4 +110,4 @@ def test_a_setting_that_is_refused_in_the_preview_stops_the_deploy(stack: Stack,
     assert status != 0
     assert "rates:apiImage is 'rates:latest'" in said
     assert "Traceback" not in said
-    assert json.loads(stack.pulumi("stack", "export").stdout)["deployment"].get("resources", []) == []
+    assert stack.held() == []

@@ -19,14 +19,15 @@ import psutil
 import pytest
 
 from access.tokens import entry_of
-from delivery.builder import PARTS, ImageBuilder, Recipe, default_cache
+from delivery.builder import PARTS, ImageBuilder, default_cache
 from local import sample
 from local.postgres import PostgresServer, free_port, installed_bin_dirs
 from tests.batch_storage import BatchStorage
 from tests.images.authority import Authority
+from tests.images.built import Built, built_images
 from tests.postgres import PASSWORD, Database
 
-pytestmark = pytest.mark.needs("buildah", "debootstrap", "root")
+pytestmark = pytest.mark.needs("buildah", "mmdebstrap", "root")
 
 FILES = "/files"  # where a container sees a test's folder
 READY_TIMEOUT_S = 30
@@ -53,6 +54,12 @@ class Container:
         environment = self.builder.environment()
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
+    def output(self, *words: str, **how: Any) -> str:
+        """What a command writes that has to succeed."""
+        done = self.run(*words, **how)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def entry(self, *arguments: str) -> list[str]:
         """What an engine would start: the entrypoint with these arguments, or with the image's own."""
         return [*(self.config["Entrypoint"] or []), *(arguments or self.config["Cmd"])]
@@ -69,16 +76,20 @@ def builder() -> ImageBuilder:
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """What the images take for RDS's."""
-    return Authority(tmp_path_factory.mktemp("rds"))
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return built_images(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def images(builder: ImageBuilder, authority: Authority) -> dict[str, str]:
-    """The images' names by part, just built."""
-    recipe = Recipe(rds_certificates=authority.certificate)
-    return {part: builder.build(part, recipe) for part in PARTS}
+def authority(built: Built) -> Authority:
+    """What the images take for RDS's."""
+    return built.authority
+
+
+@pytest.fixture(scope="session")
+def images(built: Built) -> dict[str, str]:
+    """The images' ids by part."""
+    return built.images
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +130,7 @@ def writable_folders(container: Container) -> set[str]:
 
 def test_an_image_runs_as_a_fixed_user_who_is_not_root(container: Container) -> None:
     assert container.config["User"] == "10001:10001"
-    assert container.run("id", "-u").stdout.strip() == "10001"
+    assert container.output("id", "-u").strip() == "10001"
 
 
 def test_an_image_says_how_it_is_started_and_stopped(containers: dict[str, Container]) -> None:
@@ -138,7 +149,7 @@ def test_an_image_holds_nothing_that_installs_or_compiles(container: Container) 
     find = (
         "import importlib.util as u; print([n for n in 'pip ensurepip setuptools'.split() if u.find_spec(n)])"
     )
-    assert container.run("python", "-c", find).stdout.strip() == "[]"
+    assert container.output("python", "-c", find).strip() == "[]"
     assert container.run("find", "/", "-xdev", "-name", "pip*.whl").stdout == ""
 
 
@@ -150,13 +161,13 @@ def test_an_image_keeps_no_secret_of_its_build(container: Container) -> None:
 def test_an_image_carries_only_what_it_runs(containers: dict[str, Container]) -> None:
     for part, foreign in {"api": "polars", "loader": "falcon"}.items():
         held = {part, "access", "database", "storage", "telemetry"}
-        assert set(containers[part].run("ls", "/app").stdout.split()) == held
+        assert set(containers[part].output("ls", "/app").split()) == held
         assert "No module named" in containers[part].run("python", "-c", f"import {foreign}").stderr
 
 
 def test_every_module_of_an_image_is_compiled_already(container: Container) -> None:
-    modules = container.run("find", "/app", "-name", "*.py").stdout.split()
-    compiled = container.run("find", "/app", "-name", "*.pyc").stdout.split()
+    modules = container.output("find", "/app", "-name", "*.py").split()
+    compiled = container.output("find", "/app", "-name", "*.pyc").split()
     assert modules
     assert len(compiled) == len(modules)
 
@@ -175,7 +186,7 @@ def test_the_loaders_disk_has_rights_by_which_its_user_may_write_there(
     with new_container(builder, images["loader"]) as untouched:
         assert untouched.config["Volumes"] == {"/tmp": {}}  # noqa: S108
         # Some builders drop the sticky bit of a folder that is a volume.
-        assert untouched.run("stat", "--format=%a", "/tmp").stdout.strip() in {"777", "1777"}  # noqa: S108
+        assert untouched.output("stat", "--format=%a", "/tmp").strip() in {"777", "1777"}  # noqa: S108
 
 
 def test_the_health_check_fails_where_no_api_listens(containers: dict[str, Container]) -> None:
@@ -274,8 +285,7 @@ def wait_until_live(client: httpx.Client, process: subprocess.Popen[bytes], log:
 def test_an_image_holds_the_certificates_for_everyone_to_read(
     container: Container, authority: Authority
 ) -> None:
-    read = container.run("cat", "/etc/ssl/certs/rds.pem")
-    assert read.stdout == authority.certificate.read_text()
+    assert container.output("cat", "/etc/ssl/certs/rds.pem") == authority.certificate.read_text()
 
 
 @pytest.mark.needs("postgresql-15")  # the wheel's server speaks no TLS
