@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -30,7 +31,7 @@ from loader.withdraw import withdraw
 from local.postgres import PostgresServer, free_port
 from tests.batch_storage import BatchStorage
 from tests.examples import nightly
-from tests.loader.batches import TIMEOUT_S, begin, write_csv
+from tests.loader.batches import TIMEOUT_S, begin, chunk_held, write_csv
 from tests.postgres import PASSWORD, Database, clone, make_template
 from tests.system.left_behind import THIS, left_behind
 from tests.waiting import wait_until
@@ -332,18 +333,26 @@ def test_postgresql_killed_at_every_moment_keeps_batches_whole_or_out(
         life.end()
 
 
+def wal_writer(server: PostgresServer) -> psutil.Process:
+    processes = psutil.Process(server.pid).children(recursive=True)
+    return next(each for each in processes if "walwriter" in " ".join(each.cmdline()))
+
+
 def test_chunks_that_a_server_loses_in_a_crash_are_loaded_again(
     storage: BatchStorage, tmp_path: Path, files: list[Path]
 ) -> None:
-    """They commit without waiting for the disk; here nobody else writes it either."""
-    lazy = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
-    with PostgresServer(tmp_path / "postgres", free_port(), PASSWORD, settings=lazy) as server:
+    """They commit without waiting for the disk. Here nothing else writes it either: the server's own process
+    for that stands still, and the load is not over before the server is killed, which would write it all."""
+    settings = {"autovacuum": "off"}
+    with PostgresServer(tmp_path / "postgres", free_port(), PASSWORD, settings=settings) as server:
         life = Life(clone(server, make_template(server)), storage, files, Random("lost"))  # noqa: S311
-        load = begin("load", files[0], *CUT, "--key", "0", database=life.database)
-        wait_until(lambda: life.chunks_in("0") >= CHUNKS // 2)
-        seen = life.chunks_in("0")
-        server.kill()
-        load.communicate(timeout=TIMEOUT_S)
+        with chunk_held(life.database, CHUNKS - 1):
+            wal_writer(server).suspend()
+            load = begin("load", files[0], *CUT, "--key", "0", database=life.database)
+            wait_until(lambda: life.chunks_in("0") >= CHUNKS // 2)
+            seen = life.chunks_in("0")
+            server.kill()
+            load.communicate(timeout=TIMEOUT_S)
         server.start()
 
         assert life.chunks_in("0") < seen
