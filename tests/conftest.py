@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 
 from local.postgres import SUPERUSER, PostgresServer, free_port
-from storage import clients
 from tests.batch_storage import BatchStorage, new_storage, running_server
 from tests.postgres import PASSWORD, Database, clone, make_template, set_password
 
@@ -77,7 +76,5 @@ def storage_server() -> Iterator[str]:
 def storage(storage_server: str, monkeypatch: pytest.MonkeyPatch) -> BatchStorage:
     """A bucket and queues of this test's own, which the test's own process uses too."""
     storage = new_storage(storage_server)
-    for name, value in storage.environment().items():
-        monkeypatch.setenv(name, value)
-    clients.client.cache_clear()
+    storage.use(monkeypatch)
     return storage

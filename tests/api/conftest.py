@@ -15,7 +15,6 @@ from api.settings import read_settings
 from api.store import Store
 from database.connect import make_pool
 from local.postgres import PostgresServer
-from storage import clients
 from tests.api.ingestion import TOKENS, bearing
 from tests.api.service import AWAY, Service
 from tests.batch_storage import BatchStorage, new_storage
@@ -54,10 +53,7 @@ def batch_storage(storage_server: str) -> BatchStorage:
 @pytest.fixture
 def store(batch_storage: BatchStorage, monkeypatch: pytest.MonkeyPatch) -> BatchStorage:
     """That bucket and queue, which the test's own process uses too."""
-    for name, value in batch_storage.environment().items():
-        monkeypatch.setenv(name, value)
-    if any(clients.client(name).meta.endpoint_url != batch_storage.endpoint_url for name in ("s3", "sqs")):
-        clients.client.cache_clear()
+    batch_storage.use(monkeypatch)
     return batch_storage
 
 
