@@ -37,6 +37,8 @@ AWAY = {"PGHOST": HOST, "PGPORT": "1", "PGUSER": "rates_api", "PGDATABASE": "rat
 
 
 NOTHING: Mapping[str, object] = MappingProxyType({})
+# An answer is new only because the API was told of a commit: it asks by itself once a minute.
+ONLY_TOLD = MappingProxyType({"api.data_version.POLL_S": 60, "api.data_version.LEASE_S": 60})
 
 
 class Service:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.service import Service
+from tests.api.service import ONLY_TOLD, Service
 from tests.api.world import load_prices
 from tests.postgres import Database
 from tests.waiting import wait_until
@@ -31,8 +31,6 @@ CORRECTIONS = {
     "DELETE FROM regions WHERE slug = 'empty_sea'": 1,
     "TRUNCATE ports CASCADE": 4,
 }
-# So that an answer is new only because the API was told, not because it has asked.
-ONLY_TOLD = {"api.data_version.POLL_S": 60, "api.data_version.LEASE_S": 60}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from local.postgres import PostgresServer
-from tests.api.service import Service
+from tests.api.service import ONLY_TOLD, Service
 from tests.examples import nightly
 from tests.postgres import Database
 from tests.proxy import Proxy
@@ -29,15 +29,6 @@ STALE_MAX_S = 1.0
 POOL, CHANNEL = "rates-api", "rates-api-newest"
 # Each statement that an answer is made of reads the version, and so does each question for it alone.
 READS = "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = 'data_version'"
-
-
-class PatientService(Service):
-    """Its answers are new because a commit was heard of, or they are not new before the test has given up."""
-
-    def __init__(self, variables: dict[str, str]) -> None:
-        super().__init__(variables)
-        app = {"api.wsgi:app": "tests.system.patient_app:app"}
-        self.process.command = [app.get(part, part) for part in self.process.command]
 
 
 def answers(readers: list[Reader]) -> list[Seen]:
@@ -65,7 +56,7 @@ def test_every_worker_answers_anew_once_it_hears_of_a_publish_and_of_a_withdraw(
     changes.publish()
     with ExitStack() as stack:
         environment = database.environment("rates_api") | {"WEB_CONCURRENCY": str(WORKERS)}
-        services = [stack.enter_context(PatientService(environment)) for _ in range(APIS)]
+        services = [stack.enter_context(Service(environment, changed=ONLY_TOLD)) for _ in range(APIS)]
         readers = stack.enter_context(
             reading(reader_of_each_worker(services, WORKERS), QUESTION, REGIONS_QUESTION)
         )
@@ -93,7 +84,7 @@ def test_a_channel_that_breaks_leaves_no_answer_old_and_commits_are_heard_of_aga
 ) -> None:
     changes = Changes(database)
     changes.publish()
-    with PatientService(behind(proxy, database)) as service:
+    with Service(behind(proxy, database), changed=ONLY_TOLD) as service:
         with reading(reader_of_each_worker([service], WORKERS), QUESTION) as readers:
             wait_until(lambda: is_seen_by_all(readers, changes.newest) and proxy.count(CHANNEL) == WORKERS)
             proxy.broken = CHANNEL
