@@ -180,7 +180,8 @@ def stack_config(
 
 def read_yaml(name: str, folder: Path = ROOT) -> Any:
     # The base loader leaves scalars as they are written, as the engine does: 17.10 does not become 17.1.
-    return yaml.load((folder / name).read_text(), yaml.BaseLoader)  # noqa: S506  # it makes nothing but text
+    # The one in C takes a tenth of the time.
+    return yaml.load((folder / name).read_text(), yaml.CBaseLoader)  # noqa: S506  # it makes nothing but text
 
 
 def run_program(program: Callable[[], None], run: Run, config: Mapping[str, str]) -> Run:
