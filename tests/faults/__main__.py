@@ -18,7 +18,8 @@ from tests.house.files import ROOT
 JOBS = "2"
 # These find that a file differs, not that it is wrong.
 NOT_ASKED = ("tests/house", "tests/faults")
-FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
+# As `tests.run.failures` tells of a test; a module that cannot be imported is none.
+FAILED = re.compile(r"^FAILED (tests/\S+::\S+)", re.MULTILINE)
 
 
 def main(*files: str) -> int:
@@ -43,7 +44,7 @@ def is_found(fault: Fault, clone: Path) -> bool:
         ended = run([*command, "--dist", "loadfile", "--no-loadscope-reorder", *tests], clone)
     finally:
         path.write_text(sound)
-    by = FAILED.search(ended.stdout) if ended.returncode == 1 else None
+    by = FAILED.search(ended.stdout)
     told = f"found by {by[1]}" if by else f"NOT FOUND, pytest ended with {ended.returncode}"
     seconds = time.monotonic() - began
     sys.stdout.write(f"{fault.file}, where {fault.breaks}: {told} ({len(tests)} files, {seconds:.0f} s)\n")
