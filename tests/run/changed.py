@@ -33,9 +33,7 @@ def main(base: str = "main") -> int:
         sys.stderr.write(f"nothing differs from {base}: there is no test to run\n")
         return 0
     near = distances(changed, users_of(our_files()))
-    ranked = sorted(
-        filter(is_test, near), key=lambda path: (near[path], not is_named_after(path, changed), path)
-    )
+    ranked = sorted(filter(is_test, near), key=lambda path: (near[path], *strangeness(path, changed), path))
     chosen, left_out = within_budget(ranked, seconds_of_files())
     for path in chosen:
         sys.stdout.write(f"{path}\n")
@@ -68,9 +66,11 @@ def is_test(path: Path) -> bool:
     return path.parts[0] == "tests" and path.name.startswith("test_") and path.suffix == ".py"
 
 
-def is_named_after(test: Path, changed: set[Path]) -> bool:
-    """As `test_totals.py` is after `totals.py`: its tests come before others that are as near."""
-    return test.stem.removeprefix("test_") in {path.stem for path in changed}
+def strangeness(test: Path, changed: set[Path]) -> tuple[bool, bool]:
+    """Of files as near, `test_totals.py` is first for a change of `totals.py`, then the package's own."""
+    named_after = test.stem.removeprefix("test_") in {path.stem for path in changed}
+    of_the_package = test.parts[1] in {path.parts[0] for path in changed}
+    return not named_after, not of_the_package
 
 
 def within_budget(ranked: list[Path], seconds: Mapping[str, float]) -> tuple[list[Path], list[Path]]:
