@@ -148,7 +148,7 @@ def wait_until(readers: Sequence[Reader], is_so: Callable[[Sequence[Answer]], bo
 
 @dataclass(frozen=True)
 class Bench:
-    """`file` has PRICES prices of LANE and DAY; `database` is nobody else's."""
+    """`file` has PRICES prices of LANE and DAY; `database` is used by this run alone."""
 
     database: Database
     file: Path

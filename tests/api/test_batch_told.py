@@ -209,7 +209,7 @@ def one_who_waits(service: Service, ledger: Database, wait_s: int = 25) -> Gener
 
 
 def wait_until_asked(ledger: Database, since: datetime) -> None:
-    """Until the API has asked for the state of a batch, as it does again and again while somebody waits."""
+    """Until the API has asked for the state of a batch, as it does again and again while a client waits."""
     asked = (
         "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'rates-api'"
         " AND query LIKE '-- Id and state of the batch%%' AND query_start > %s"

@@ -56,7 +56,7 @@ def known(newest: NewestVersion) -> DataVersion:
 
 
 def sessions(newest: NewestVersion, database: Database) -> int:
-    """How many there are while somebody asks."""
+    """How many sessions there are once the version was asked for."""
     newest.get()
     return database.rows(SESSIONS)[0][0]
 

@@ -102,7 +102,7 @@ def test_every_region_is_recounted_after_each_import_that_moves_ports(
     batches: list[UUID] = []
 
     def check() -> dict[tuple[str, str], list[dict]]:
-        """Some twice, the second time out of memory; and nobody is told that what it has still holds."""
+        """Some twice, the second time out of memory; and no answer is a 304."""
         recount = Recount(as_loader)
         ((version,),) = as_loader.rows("SELECT version FROM data_version")
         wait_until(lambda: service.get(path_of("world", "world")).headers["data-version"] == str(version))

@@ -150,7 +150,7 @@ def test_a_pool_outlives_a_restart_of_its_server(
             with pytest.raises(DatabaseUnavailable):
                 store.read(backend)
         running_server.start()
-        # Nobody waits long for a moment, once one has waited in vain.
+        # Once one request has waited in vain, the next ones do not wait long, for a moment.
         after: list[int] = []
         wait_until(lambda: is_answered_by(store, after))
     assert before not in after
