@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +23,7 @@ from benchmarks.api_figures import (
 )
 from benchmarks.figures import MB, MS, in_short, ratio
 from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.report import WIDTH, verdicts_table, write_whole
+from benchmarks.report import WIDTH, verdicts_table, write_run
 from benchmarks.servers import ORIGINAL_PROCESSES, ORIGINAL_THREADS, THREADS, WARM
 from benchmarks.targets import Verdict, verdict
 
@@ -176,18 +175,6 @@ def processes_table(figures: Figures) -> Table:
 def write_report(
     output: Path, figures: Figures, verdicts: Sequence[Verdict], settings: Mapping[str, str]
 ) -> None:
-    report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "versions": describe_versions(*PACKAGES, programs=("wrk",)),
-        "server": dict(settings),
-        "how": HOW,
-        "targets": [asdict(each) for each in verdicts],
-        "figures": {
-            **asdict(figures),
-            "sizes": [
-                {**asdict(size), "table": [asdict(line) for line in lines_of(size)]} for size in figures.sizes
-            ],
-        },
-    }
-    write_whole(output, report)
+    tables = [{**asdict(size), "table": [asdict(line) for line in lines_of(size)]} for size in figures.sizes]
+    versions = describe_versions(*PACKAGES, programs=("wrk",))
+    write_run(output, HOW, verdicts, settings, versions, figures={**asdict(figures), "sizes": tables})

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from benchmarks.loader import load, withdraw
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.process import ROOT, inherited
 from benchmarks.questions import Question
-from benchmarks.report import WIDTH, verdicts_table, write_whole
+from benchmarks.report import WIDTH, verdicts_table, write_run
 from benchmarks.servers import THREADS, WARM, Server
 from benchmarks.targets import Verdict, verdict
 from local.environment import API_ROLE
@@ -268,16 +268,7 @@ def run(scratch: Path, *, output: Path, say: Callable[[str], None]) -> list[Verd
     start_again(scratch / "stack", figures, say)
     verdicts = judge(figures)
     print_report(verdicts)
-    report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "server": settings,
-        "how": HOW,
-        "targets": [asdict(each) for each in verdicts],
-        "figures": asdict(figures),
-    }
-    write_whole(output, report)
+    write_run(output, HOW, verdicts, settings, describe_versions(), figures=asdict(figures))
     return verdicts
 
 

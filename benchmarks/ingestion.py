@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
@@ -28,7 +26,7 @@ from benchmarks.fleet import POLL_S, Fleet, running_fleet, running_storage
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.memory import watched
 from benchmarks.random_prices import write_prices
-from benchmarks.report import WIDTH, shown, verdicts_table, write_whole
+from benchmarks.report import WIDTH, shown, verdicts_table, write_run
 from benchmarks.targets import Verdict, verdict
 from database.queries import query
 from local.postgres import PostgresServer
@@ -248,13 +246,4 @@ def print_report(figures: Figures, verdicts: Sequence[Verdict]) -> None:
 def write_report(
     output: Path, figures: Figures, verdicts: Sequence[Verdict], settings: dict[str, str]
 ) -> None:
-    report: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "server": settings,
-        "how": HOW,
-        "targets": [asdict(each) for each in verdicts],
-        "figures": asdict(figures),
-    }
-    write_whole(output, report)
+    write_run(output, HOW, verdicts, settings, describe_versions(), figures=asdict(figures))

@@ -167,22 +167,28 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
 def write_report(
     output: Path, sizes: Sequence[Size], verdicts: Sequence[Verdict], settings: Mapping[str, str]
 ) -> None:
+    tables = [{**asdict(size), "table": [asdict(line) for line in lines_of(size, sizes)]} for size in sizes]
+    write_run(output, HOW, verdicts, settings, describe_versions(), sizes=tables)
+
+
+def write_run(
+    output: Path,
+    how: str,
+    verdicts: Sequence[Verdict],
+    settings: Mapping[str, str],
+    versions: Mapping[str, Any],
+    **results: Any,
+) -> None:
+    """What every part of the benchmark tells of a run, and its `results`; whole or not at all."""
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
-        "versions": describe_versions(),
+        "versions": versions,
         "server": dict(settings),
-        "how": HOW,
+        "how": how,
         "targets": [asdict(verdict) for verdict in verdicts],
-        "sizes": [
-            {**asdict(size), "table": [asdict(line) for line in lines_of(size, sizes)]} for size in sizes
-        ],
+        **results,
     }
-    write_whole(output, report)
-
-
-def write_whole(output: Path, report: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
     partial = output.with_suffix(".partial")
     partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     partial.replace(output)
