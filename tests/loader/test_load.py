@@ -430,16 +430,17 @@ def test_chunks_do_not_wait_for_the_disk_and_their_publishing_does(ports: Databa
 # --- how many at once --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cores", "room", "workers"), [
-    (1, 100, 2), (2, 100, 3), (4, 100, 4), (64, 100, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1),
-])  # fmt: skip
 def test_there_is_a_worker_more_than_cores_but_at_most_half_of_what_the_server_would_take(
-    cores: int, room: int, workers: int, ports: Database, monkeypatch: pytest.MonkeyPatch
+    ports: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who counts the connections is the loader's own role, who may not look into those of others."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
-    with ports.connect("rates_loader") as connection, taken_but(ports, room):
-        assert workers_for(connection) == workers
+    with ports.connect("rates_loader") as connection, ExitStack() as crowd:
+        for cores, room, workers in [  # ever less room, so that the crowd only grows
+            (1, 100, 2), (2, 100, 3), (4, 100, 4), (64, 100, 4), (4, 7, 3), (4, 2, 1), (4, 1, 1), (4, 0, 1),
+        ]:  # fmt: skip
+            crowd.enter_context(taken_but(ports, room))
+            monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: range(cores), raising=False)
+            assert workers_for(connection) == workers, f"{cores} cores, room for {room} connections"
 
 
 @contextmanager
