@@ -13,7 +13,7 @@ from local.postgres import SUPERUSER, PostgresServer, free_port
 from tests.batch_storage import BatchStorage, new_storage, running_server
 from tests.postgres import PASSWORD, Database, clone, make_template, set_password
 
-pytest_plugins = ("tests.run.failures", "tests.run.needs", "tests.run.order")
+pytest_plugins = ("tests.run.garbage", "tests.run.failures", "tests.run.needs", "tests.run.order")
 
 # Nothing here has to outlive a power cut; kills of processes it does survive.
 FAST_SETTINGS = {
