@@ -82,7 +82,7 @@ def serve(port: int) -> None:
 
     # moto lists its own folders for each request, a fifth of what one costs.
     folders = tuple(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: folders
+    backends.list_of_moto_modules = lambda: folders  # ty: ignore[invalid-assignment]
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     main(["--host", HOST, "--port", str(port)])
 

@@ -51,7 +51,7 @@ with warnings.catch_warnings():
     assert pulumi_awsx.ec2.Vpc
 
 # Where in the program a resource is declared: only the engine shows it, and finding it is a seventh of a run.
-registration._get_stack_trace = StackTrace
+registration._get_stack_trace = StackTrace  # ty: ignore[invalid-assignment]
 ROOT = Path(__file__).parents[1]
 PROJECT = "rates"
 STACKS = ("dev", "staging", "prod")
