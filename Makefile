@@ -124,11 +124,12 @@ help:
 	$(call install,dev,with what checks and tests need)
 	@touch .venv/local.stamp
 
+# Nothing is compiled ahead: Python does that for the tenth of it that is ever imported.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rates needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=…")'
 	@echo "installing requirements/$(1).txt into .venv, $(2)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r requirements/$(1).txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes --no-deps -r requirements/$(1).txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
