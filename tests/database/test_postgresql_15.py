@@ -105,9 +105,10 @@ def test_places_and_lanes_are_found(old_databases: list[Database], monkeypatch: 
     search = {"words": ["SHANG"], "region": "world", "after": "", "limit": 2}
     lanes = {"orig_code": "china", "dest_code": "world", "after_orig": None, "after_dest": None}
     with make_pool("rates-test", size_max=1) as pool:
-        _, ports = read_page(Store(pool), "ports", search)
-        _, regions = read_page(Store(pool), "regions", {**search, "words": [], "parent": "world"})
-        _, found = read_page(Store(pool), "lanes", {**lanes, "lanes_max": 2, "steps_max": 9})
+        store = Store(pool)  # one, since each keeps its connection for a while
+        _, ports = read_page(store, "ports", search)
+        _, regions = read_page(store, "regions", {**search, "words": [], "parent": "world"})
+        _, found = read_page(store, "lanes", {**lanes, "lanes_max": 2, "steps_max": 9})
     assert ports == [(True, "CNSGH", "Shànghǎi", "china", ["china", "world"])]
     assert regions == [(True, "china", "China", "world", 1)]
     assert found == [(True, True, None, None, "CNSGH", "DEHAM", "2021-01", "2021-01", 1, 3)]
