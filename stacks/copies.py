@@ -136,13 +136,13 @@ def free_block(name: str, taken: Iterator[ipaddress.IPv4Network]) -> ipaddress.I
 
     So copies whose makers do not see each other's files rarely meet, and others never.
     """
-    used = list(taken)
+    used = [(int(block.network_address), int(block.broadcast_address)) for block in taken]
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
     for number in range(start, start + BLOCKS):
         first = int(ADDRESSES.network_address) + number % BLOCKS * 2 ** (32 - BLOCK_PREFIX)
-        block = ipaddress.IPv4Network((first, BLOCK_PREFIX))
-        if not any(block.overlaps(other) for other in used):
-            return block
+        last = first + 2 ** (32 - BLOCK_PREFIX) - 1
+        if not any(first <= other_last and other_first <= last for other_first, other_last in used):
+            return ipaddress.IPv4Network((first, BLOCK_PREFIX))
     raise StacksError(f"no /{BLOCK_PREFIX} of {ADDRESSES} is free beside the stack files that are here")
 
 

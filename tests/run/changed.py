@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from tests.house.files import ROOT, our_files, parsed
@@ -106,17 +107,18 @@ def distances(changed: set[Path], users: Graph) -> dict[Path, int]:
 def users_of(paths: list[Path]) -> Graph:
     """Each file of the project, and the modules that import, start or name it."""
     files = {path.relative_to(ROOT) for path in paths}
-    python = {path for path in files if path.suffix == ".py"}
+    python = frozenset(path for path in files if path.suffix == ".py")
     users: dict[Path, set[Path]] = defaultdict(set)
     by_name: dict[str, set[Path]] = defaultdict(set)
     for path in files - python:
         by_name[path.name].add(path)
         by_name[path.stem].add(path)
     for module in python:
-        tree = parsed(ROOT / module)
-        for used in {*imported(tree, python), *started(tree, python), *conftests(module, python)}:
+        nodes = list(ast.walk(parsed(ROOT / module)))
+        texts = list(strings(nodes))
+        for used in {*imported(nodes, python), *started(texts, python), *conftests(module, python)}:
             users[used].add(module)
-        for text in strings(tree):
+        for text in texts:
             for named in by_name.get(text.rpartition("/")[2], ()):
                 if named.parts[0] in {module.parts[0], module.parts[-2]} or len(named.parts) == 1:
                     users[named].add(module)
@@ -126,9 +128,9 @@ def users_of(paths: list[Path]) -> Graph:
     return users
 
 
-def imported(tree: ast.Module, python: set[Path]) -> Iterator[Path]:
+def imported(nodes: list[ast.AST], python: frozenset[Path]) -> Iterator[Path]:
     """Modules of ours that are imported, at the top or later, and the packages that they are in."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import(names=names):
                 dotted = [each.name for each in names]
@@ -140,10 +142,10 @@ def imported(tree: ast.Module, python: set[Path]) -> Iterator[Path]:
             yield from files_of(name, python)
 
 
-def started(tree: ast.Module, python: set[Path]) -> Iterator[Path]:
+def started(texts: list[str], python: frozenset[Path]) -> Iterator[Path]:
     """Modules that are named in a string, as for another process: "api.wsgi:app", or "loader" after "-m"."""
     before = ""
-    for text in strings(tree):
+    for text in texts:
         name = text.removeprefix("python:").partition(":")[0]
         if "." in name and all(part.isidentifier() for part in name.split(".")):
             yield from files_of(name, python)
@@ -152,23 +154,23 @@ def started(tree: ast.Module, python: set[Path]) -> Iterator[Path]:
         before = text
 
 
-def conftests(module: Path, python: set[Path]) -> Iterator[Path]:
+def conftests(module: Path, python: frozenset[Path]) -> Iterator[Path]:
     """pytest imports them for each test below their folder."""
     if is_test(module):
         yield from (folder / "conftest.py" for folder in module.parents if folder / "conftest.py" in python)
 
 
-def files_of(name: str, python: set[Path]) -> Iterator[Path]:
+@cache
+def files_of(name: str, python: frozenset[Path]) -> frozenset[Path]:
     """The files of a module and of the packages around it; of another name, of a function say, none."""
     parts = name.split(".")
-    for length in range(1, len(parts) + 1):
-        folder = Path(*parts[:length])
-        yield from {folder.with_suffix(".py"), folder / "__init__.py"} & python
+    folders = [Path(*parts[:length]) for length in range(1, len(parts) + 1)]
+    return python & {file for each in folders for file in (each.with_suffix(".py"), each / "__init__.py")}
 
 
-def strings(tree: ast.Module) -> Iterator[str]:
+def strings(nodes: list[ast.AST]) -> Iterator[str]:
     """Also of bytes, as statements for libpq are named."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             yield node.value if isinstance(node.value, str) else node.value.decode("latin-1")
 
