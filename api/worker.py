@@ -102,8 +102,11 @@ class Worker(ThreadWorker):
         worker once to stop, and kills one that does not know only after `graceful_timeout`."""
         super().init_signals()
         while not self.come_before.empty():
-            if self.come_before.get_nowait() == signal.SIGTERM:
-                self.handle_exit(signal.SIGTERM, None)
+            come = self.come_before.get_nowait()
+            if come == signal.SIGTERM:
+                self.handle_exit(come, None)
+            elif come in (signal.SIGINT, signal.SIGQUIT):
+                self.handle_quit(come, None)
 
     def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002
         """Only notes the time: a signal's handler may take no lock, as starting a timer would."""

@@ -26,13 +26,13 @@ SESSIONS = (
 )
 
 TOLD_EARLY = """
-import os, signal
+import os
 from api import server
 
 globals().update({name: value for name, value in vars(server).items() if not name.startswith("_")})
 
 def post_fork(arbiter, worker):
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), int(os.environ["TOLD_EARLY"]))
     server.post_fork(arbiter, worker)
 """
 
@@ -224,11 +224,14 @@ def test_sigterm_lets_the_request_in_hand_end_and_exits_with_0(started: Service,
     assert "Traceback" not in "\n".join(started.lines)
 
 
-def test_a_worker_that_is_told_to_stop_before_it_is_ready_to_hear_it_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_worker_that_is_told_to_stop_before_it_is_ready_to_hear_it_stops(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     """As one that was forked the moment before. Here each is told so, and another takes its place."""
     config = tmp_path / "told_early.py"
     config.write_text(TOLD_EARLY)
-    service = Service(AWAY | {"WEB_CONCURRENCY": "1"})
+    service = Service(AWAY | {"WEB_CONCURRENCY": "1", "TOLD_EARLY": str(int(number))})
     service.process.command[service.process.command.index(OURS)] = str(config)
     service.process.start()
     try:
