@@ -17,6 +17,7 @@ import psutil
 
 from local.postgres import free_port, is_alive
 from tests.postgres import connect_to
+from tests.processes import with_argument
 from tests.waiting import wait_until
 
 # A stack that is not ready, or has not stopped, after so long is stuck: it takes a machine some seconds.
@@ -81,8 +82,7 @@ class Run:
 
     def process_of(self, argument: str) -> psutil.Process:
         """The direct child that runs this."""
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if argument in child.cmdline())
+        return with_argument(argument, psutil.Process(self.process.pid).children())
 
     def stop(self) -> int:
         """Asks it to stop; its exit status."""

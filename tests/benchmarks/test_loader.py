@@ -21,6 +21,7 @@ from benchmarks.reader import PERIOD_S, reader_beside
 from local.postgres import PostgresServer
 from local.sample import PORTS
 from tests.postgres import Database
+from tests.processes import asked
 from tests.waiting import wait_until
 
 ROWS = 2_500
@@ -161,9 +162,12 @@ def test_the_reader_has_a_core_that_neither_the_load_nor_the_server_use(
             return
         assert core == cores[-1]
         with reader_beside(with_ports, core):
-            kept = {tuple(process.cpu_affinity()) for process in server_processes(with_ports.server)}
-            kept.add(tuple(psutil.Process().cpu_affinity()))
-            (reader,) = [child for child in psutil.Process().children() if child.cpu_affinity() == [core]]
+            here = psutil.Process()
+            all_of_them = [*server_processes(with_ports.server), here]
+            kept = {tuple(its) for _, its in asked(psutil.Process.cpu_affinity, all_of_them)}
+            (reader,) = [
+                child for child, its in asked(psutil.Process.cpu_affinity, here.children()) if its == [core]
+            ]
             assert "benchmarks.reader" in reader.cmdline()
         assert kept == {tuple(cores[:-1]), (core,)}
     assert psutil.Process().cpu_affinity() == cores

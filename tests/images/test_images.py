@@ -27,6 +27,7 @@ from tests.batch_storage import BatchStorage
 from tests.images.authority import Authority
 from tests.images.built import Built, built_images
 from tests.postgres import PASSWORD, Database
+from tests.processes import asked
 
 pytestmark = pytest.mark.needs("buildah", "mmdebstrap", "root")
 
@@ -282,7 +283,8 @@ def serving(api: Container, environment: dict[str, str], log: Path) -> Generator
 def first_process(buildah: subprocess.Popen[bytes]) -> psutil.Process:
     """What an engine would send the stop signal to; buildah itself passes none on, it kills."""
     below = psutil.Process(buildah.pid).children(recursive=True)
-    return next(one for one in below if not one.cmdline()[0].startswith("buildah"))
+    lines = asked(psutil.Process.cmdline, below)
+    return next(process for process, line in lines if line and not line[0].startswith("buildah"))
 
 
 def wait_until_live(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -33,6 +33,7 @@ from tests.batch_storage import BatchStorage
 from tests.examples import nightly
 from tests.loader.batches import TIMEOUT_S, begin, chunk_held, write_csv
 from tests.postgres import PASSWORD, Database, clone, make_template
+from tests.processes import with_argument
 from tests.system.left_behind import THIS, left_behind
 from tests.waiting import wait_until
 
@@ -334,8 +335,7 @@ def test_postgresql_killed_at_every_moment_keeps_batches_whole_or_out(
 
 
 def wal_writer(server: PostgresServer) -> psutil.Process:
-    processes = psutil.Process(server.pid).children(recursive=True)
-    return next(each for each in processes if "walwriter" in " ".join(each.cmdline()))
+    return with_argument("walwriter", psutil.Process(server.pid).children(recursive=True))
 
 
 def test_chunks_that_a_server_loses_in_a_crash_are_loaded_again(
