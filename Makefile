@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STACK ?= dev
 # Tests wait more than they compute.
-JOBS ?= 3
+JOBS ?= 4
 LOCKS := api loader local infra dev
 # Bytecode is kept whatever the shell says: the tests start Python a thousand times.
 unexport PYTHONDONTWRITEBYTECODE
