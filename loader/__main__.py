@@ -133,6 +133,8 @@ def import_(dump: str, **telling: Any) -> None:
 
     def open_dump() -> tuple[Source, Places]:
         source = Dump(dump)
+        if told := source.told():
+            say(f"{source.name}: passed over: {told}", err=True)
         return source, source.places
 
     load_and_report(open_dump, Options(), inputs=[dump], **telling)

@@ -24,6 +24,9 @@ from loader.formats.lines import LineReader
 from loader.formats.ndjson import NdjsonChunk, ndjson_chunks
 from loader.formats.parquet import ParquetChunk, parquet_chunks
 from loader.inputs import StoredContent, StoredStream, spool
+from telemetry.log import get_logger
+
+log = get_logger("rates.cut")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def line_cut(
 def cut_dump(file: StoredContent, known: Content, rows_max: int, *, compressed: bool) -> tuple[Content, Cuts]:
     """Read whole for its regions and ports, which its prices name, and then again for the prices."""
     dump = Dump(file)
+    if told := dump.told():
+        log.info("passed over in a dump", file=file.name, passed_over=told)
     sections = tuple(Section(one.first_line, one.columns) for one in dump.sections if one.line_count)
     tabs = replace(known, kind="delimited", separator="\t", quoted=False)
     found = replace(tabs, sections=sections, places=dump.places)

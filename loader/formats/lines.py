@@ -17,6 +17,7 @@ BLOCK_BYTES = 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A good row has some 30 bytes; a line past this is no row, and without an end it would fill the memory.
 LINE_BYTES_MAX = 64 * 1024
+EXPECTED = f"expected a row of {', '.join(COLUMNS)}"
 # Polars would drop the mark from a first line, and decompress what begins like gzip, zstd or zlib.
 READ_OTHERWISE = (BYTE_ORDER_MARK, b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x^", b"x\x9c", b"x\xda")
 LINE_FEED = 0x0A
@@ -27,10 +28,14 @@ LINES_FOUND_MAX = 64
 class LineReader:
     """Takes the lines of a stream in runs. Raises FileRejected at one longer than LINE_BYTES_MAX, and where
     the stream is damaged; `line` is the number of the line that comes next, from 1, `position` the byte where
-    it begins. Both say at first where in a file the stream begins."""
+    it begins. Both say at first where in a file the stream begins. `otherwise` is told with a line that is
+    too long."""
 
-    def __init__(self, stream: Stream, file: str, *, line: int = 1, position: int = 0) -> None:
+    def __init__(
+        self, stream: Stream, file: str, *, line: int = 1, position: int = 0, otherwise: str = EXPECTED
+    ) -> None:
         self.file = file
+        self._otherwise = otherwise
         self.line = line
         self._read_to = position
         self._stream = stream
@@ -108,8 +113,7 @@ class LineReader:
             if not end:
                 line = self.line + count_lines(self._block, 0, start)
                 reason = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
-                expected = f"expected a row of {', '.join(COLUMNS)}"
-                self._fault = RowError(self.file, line, None, None, f"{reason}; {expected}")
+                self._fault = RowError(self.file, line, None, None, f"{reason}; {self._otherwise}")
                 self._end = start
                 return
             start = end

@@ -29,7 +29,12 @@ TAIL = """
 ALTER TABLE ONLY public.ports
     ADD CONSTRAINT ports_pkey PRIMARY KEY (code);
 
+--
+-- PostgreSQL database dump complete
+--
+
 \\unrestrict 4fR7bUvVwq3
+
 """
 Rows = Sequence[Sequence[object]]
 

@@ -24,7 +24,7 @@ from tests.loader.batches import (
     run,
     write_csv,
 )
-from tests.loader.dumps import dump_text, write_dump
+from tests.loader.dumps import dump_text, section, write_dump
 from tests.postgres import Database
 
 RESULT_KEYS = {"batch", "state", "rows", "seconds", "errors", "error_count"}
@@ -132,10 +132,19 @@ def test_an_import_is_published_with_0_and_a_bad_dump_rejected_with_1(
     done = run("import", path, "--json", database=as_loader)
     assert (done.returncode, json_of(done)["state"], json_of(done)["batch"]) == (1, "rejected", None)
     assert json_of(done)["errors"][0]["reason"].startswith(
-        "a statement that is not known: 'DROP TABLE prices;'"
+        "a statement that would change the rows above it: 'DROP TABLE prices'"
     )
     assert run("import", path, database=as_loader).stderr.splitlines()[-1] == (
         "the file was rejected for 1 fault; no row went in"
+    )
+
+
+def test_an_import_tells_what_of_the_dump_it_passed_over(as_loader: Database, tmp_path: Path) -> None:
+    path = write_dump(tmp_path / "dump.sql", dump_text() + section("notes", [("a",), ("b",)], "note"))
+    done = run("import", path, database=as_loader)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        0,
+        f"{path}: passed over: rows of public.notes (2)",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loader.chunks import COLUMNS
 from loader.dump import Dump, unescape
 from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import zstd
@@ -22,6 +23,9 @@ BEGIN
 END
 $_$;
 """
+
+
+MADE_SO = "make the dump with pg_dump --data-only -t regions -t ports -t prices"
 
 
 @pytest.fixture
@@ -71,7 +75,9 @@ def test_the_sections_may_stand_in_any_order(order: str, path: Path) -> None:
 def test_the_columns_may_stand_in_any_order_quoted_or_not(path: Path) -> None:
     text = HEAD + section("regions", [(None, "World", "world")], "parent_slug, name, slug")
     text += section('"public"."ports"', [("world", "CNSGH", "Shanghai")], '"parent_slug", "code", name')
-    text += section("prices", [(7, "2021-01-01", "CNSGH", "CNSGH")], "price, day, orig_code, dest_code")
+    text += (
+        section("prices", [(7, "2021-01-01", "CNSGH", "CNSGH")], "price, day, orig_code, dest_code") + TAIL
+    )
     dump = read(path, text)
     assert dump.places.regions == [Region("world", "World", None)]
     assert dump.places.ports == [Port("CNSGH", "Shanghai", "world")]
@@ -131,7 +137,7 @@ def test_lines_that_end_in_crlf_are_read(path: Path) -> None:
     ],
 )
 def test_statements_without_data_are_passed_over_to_their_very_end(statement: str, path: Path) -> None:
-    dump = read(path, HEAD + statement + dump_text())
+    dump = read(path, dump_text().replace(HEAD, HEAD + statement))
     assert dump.places.ports == EXPECTED_PORTS
     assert len(price_lines(dump)) == len(PRICES)
 
@@ -139,15 +145,20 @@ def test_statements_without_data_are_passed_over_to_their_very_end(statement: st
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        ("DROP TABLE public.prices;\n", "a statement that is not known: 'DROP TABLE public.prices;'"),
-        ("DELETE FROM public.prices;\n", "a statement that is not known: 'DELETE FROM public.prices;'"),
-        ("SELECT pg_sleep(10);\n", "a statement that is not known: 'SELECT pg_sleep(10);'"),
-        ("CREATE TABLESPACE t LOCATION '/';\n", 'a statement that is not known: "CREATE TABLESPACE t'),
-        ("\\! rm -rf /\n", "a statement that is not known: '\\\\! rm -rf /'"),
-        (FUNCTION, "a statement that is not known: 'CREATE FUNCTION public.f() RETURNS void"),
+        ("DROP TABLE public.prices;\n", "would change the rows above it: 'DROP TABLE public.prices'"),
+        ("DROP SCHEMA public CASCADE;\n", "would change the rows above it: 'DROP SCHEMA public CASCADE'"),
+        ("DELETE FROM public.prices;\n", "would change the rows above it: 'DELETE FROM public.prices'"),
+        ("UPDATE ONLY ports SET name = code;\n", "would change the rows above it: 'UPDATE ONLY ports"),
+        ("TRUNCATE TABLE prices;\n", "would change the rows above it: 'TRUNCATE TABLE prices'"),
+        ("SELECT pg_sleep(10);\n", f"a statement that is not known: 'SELECT pg_sleep(10)'; {MADE_SO}"),
+        ("DO $$ BEGIN END $$;\n", f"a statement that is not known: 'DO $$ BEGIN END $$'; {MADE_SO}"),
+        ("ROLLBACK;\n", f"a statement that is not known: 'ROLLBACK'; {MADE_SO}"),
+        ("\\! rm -rf /\n", "a command of psql's that is not known: '\\\\! rm -rf /'"),
+        ("SELECT 1 \\gexec\n", "a command of psql's that is not known: '\\\\gexec'"),
         ("INSERT INTO public.prices VALUES ('CNSGH');\n", "make the dump without --inserts"),
-        (section("users", [("root", "secret")], "name, password"), "table 'users' is not known"),
-        ("COPY prices FROM stdin;\n\\.\n", "not a COPY that is known: 'COPY prices FROM stdin;'"),
+        ("COPY prices FROM stdin;\n\\.\n", "not a COPY that is known: 'COPY prices FROM stdin'"),
+        ("COPY prices (price) FROM stdin WITH CSV;\n", "not a COPY that is known: 'COPY prices (price) FROM"),
+        ("COPY public.prices (price) FROM stdin; SELECT 1;\n", "not a COPY that is known: 'COPY public.pri"),
         ("COPY public.prices (price) TO '/etc/passwd';\n", "not a COPY that is known"),
         ("COPY public.prices (price) FROM PROGRAM 'sh';\n", "not a COPY that is known"),
         (section("ports", [("a", "b")], "code, name"), "table ports has columns code, name; expected code"),
@@ -155,7 +166,8 @@ def test_statements_without_data_are_passed_over_to_their_very_end(statement: st
             section("prices", [], "orig_code, dest_code, day, price, note"),
             "table prices has columns orig_code, dest_code, day, price, note; expected orig_code",
         ),
-        ("SET client_encoding = 'LATIN1';\n", "the dump is in LATIN1; expected UTF8"),
+        ("SET client_encoding = 'EUC_TW';\n", "the dump is in EUC_TW, which is not known; expected UTF8"),
+        ("/* open\n", "the dump ends inside a statement: '/*'"),
         ("CREATE TABLE public.notes (\n", "the dump ends inside a statement: 'CREATE TABLE public.notes ('"),
         ("COMMENT ON TABLE x IS 'open;\n", 'the dump ends inside a statement: "COMMENT ON TABLE x IS'),
     ],
@@ -173,13 +185,36 @@ def test_a_dump_cut_inside_its_rows_is_refused(table: str, path: Path) -> None:
     cut = text[: text.index("\\.\n", text.index(f"COPY public.{table}"))]
     error = rejection_of(path, cut)
     assert error.line == line_of(text, f"COPY public.{table}")
-    assert error.reason == f"the dump ends inside the rows of {table}: the line \\. is missing"
+    assert error.reason == f"the dump ends inside the rows of public.{table}: the line \\. is missing"
 
 
-def test_a_dump_cut_between_two_tables_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("table", ["ports", "prices", "regions"])
+def test_a_dump_cut_between_two_tables_is_refused(table: str, path: Path) -> None:
     text = dump_text()
-    error = rejection_of(path, text[: text.index("COPY public.regions")])
-    assert "port 'CNSGH' lies in region 'asia', which is not there" in error.reason
+    cut = text[: text.index("\\.\n", text.index(f"COPY public.{table}")) + 3]
+    error = rejection_of(path, cut)
+    assert error.line == cut.count("\n") + 1
+    assert error.reason == (
+        "the dump was cut: its last line is missing, '-- PostgreSQL database dump complete'"
+    )
+
+
+def test_without_pg_dumps_comments_it_is_seen_too_that_a_table_has_no_rows_section(path: Path) -> None:
+    whole = [line for line in dump_text().splitlines(keepends=True) if not line.startswith("--")]
+    assert len(price_lines(read(path, "".join(whole)))) == len(PRICES)
+    text = "CREATE TABLE prices (price integer);\n" + section("regions", REGIONS) + section("ports", PORTS)
+    assert (
+        rejection_of(path, text).reason
+        == "the dump makes table prices and has no COPY of its rows: it was cut"
+    )
+
+
+def test_a_dump_cut_at_any_byte_is_refused(path: Path) -> None:
+    text = dump_text().encode()
+    for length in range(text.index(b"dump complete") + len(b"dump complete")):
+        path.write_bytes(text[:length])
+        with pytest.raises(FileRejected):
+            Dump(path)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "--\n", HEAD + TAIL, HEAD + section("prices", []) + TAIL])
@@ -189,10 +224,101 @@ def test_a_dump_with_nothing_in_it_is_refused(text: str, path: Path) -> None:
 
 def test_a_csv_file_is_not_a_dump(path: Path) -> None:
     error = rejection_of(path, "orig_code,dest_code,day,price\nCNSGH,NLRTM,2021-01-01,1\n")
-    assert (error.line, error.reason) == (
-        1,
-        "a statement that is not known: 'orig_code,dest_code,day,price'",
+    expected = "the file is CSV, which `loader load` takes; expected a plain pg_dump"
+    assert (error.line, error.reason) == (1, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"orig_code": "CNSGH"}\n', "the file is NDJSON, which `loader load` takes"),
+        (b"PAR1", "the file is Parquet, which `loader load` takes"),
+        ("--\n".encode("utf-16"), "the file is UTF-16; expected UTF-8"),
+        (b"hello\n", "the file is no dump: it begins with 'hello'"),
+    ],
+)
+def test_what_is_no_dump_is_refused_for_what_it_is(content: bytes, reason: str, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(FileRejected) as rejected:
+        Dump(path)
+    assert rejected.value.error.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("statement", "encoding"),
+    [
+        ("SET client_encoding = 'LATIN1';", "latin-1"),
+        ("SET client_encoding TO latin1;", "latin-1"),
+        ('SET SESSION client_encoding = "ISO-8859-1";', "latin-1"),
+        ("SET NAMES 'win1252';", "cp1252"),
+        ("SELECT pg_catalog.set_config('client_encoding', 'EUC_JP', false);", "euc_jp"),
+        ("\\encoding KOI8R", "koi8-r"),
+        ("SET client_encoding = 'SQL_ASCII';", "utf-8"),
+        ("SET client_encoding = 'unicode';", "utf-8"),
+    ],
+)
+def test_a_dump_in_another_encoding_is_read_in_it(statement: str, encoding: str, path: Path) -> None:
+    name = "Москва" if encoding in ("koi8-r", "euc_jp", "utf-8") else "Göteborg"
+    text = dump_text(ports=[("CNSGH", name, "asia")])
+    path.write_bytes(text.replace("SET client_encoding = 'UTF8';", statement).encode(encoding))
+    assert [port.name for port in Dump(path).places.ports] == [name]
+
+
+def test_a_byte_order_mark_before_a_dump_is_passed_over(path: Path) -> None:
+    path.write_bytes(dump_text().encode("utf-8-sig"))
+    assert Dump(path).places.ports == EXPECTED_PORTS
+
+
+# --- what else a database has ------------------------------------------------------------------------------
+
+
+def test_what_is_none_of_the_three_tables_is_passed_over_and_told(path: Path) -> None:
+    besides = section("alembic_version", [("8f14e45f",)], "version_num") + FUNCTION
+    besides += "CREATE VIEW public.cheap AS SELECT 1;\nCREATE VIEW public.dear AS SELECT 2;\n"
+    besides += "CREATE TRIGGER t BEFORE INSERT ON public.prices FOR EACH ROW EXECUTE FUNCTION public.f();\n"
+    besides += "INSERT INTO public.notes VALUES (1);\n"
+    dump = read(path, dump_text().replace(HEAD, HEAD + besides))
+    assert dump.places.ports == EXPECTED_PORTS
+    assert len(price_lines(dump)) == len(PRICES)
+    assert dump.told() == (
+        "rows of public.alembic_version (1), CREATE FUNCTION (1), CREATE VIEW (2), CREATE TRIGGER (1),"
+        " INSERT INTO (1)"
     )
+    assert read(path, dump_text()).told() == ""
+
+
+def test_tables_are_dropped_and_emptied_before_their_rows_as_with_clean(path: Path) -> None:
+    before = "DROP TABLE IF EXISTS public.prices;\nDROP SCHEMA IF EXISTS x;\nTRUNCATE public.ports;\n"
+    assert read(path, dump_text().replace(HEAD, HEAD + before)).places.ports == EXPECTED_PORTS
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "ALTER TABLE ONLY public.prices ATTACH PARTITION public.prices_2021 FOR VALUES FROM (1) TO (2);\n",
+        "CREATE TABLE public.prices_2021 PARTITION OF public.prices DEFAULT;\n",
+        "CREATE TABLE public.prices_2021 (\n    price integer\n)\nINHERITS (public.prices);\n",
+    ],
+)
+def test_rows_of_a_part_of_prices_are_prices(declared: str, path: Path) -> None:
+    parts = section("prices_2021", PRICES) + section("prices", PRICES[:1])
+    text = dump_text(prices=[]).replace(HEAD, HEAD + declared + parts)
+    assert len(price_lines(read(path, text))) == len(PRICES) + 1
+
+
+def test_rows_of_what_may_be_a_part_are_refused(path: Path) -> None:
+    columns = ", ".join(COLUMNS)
+    text = section("regions", REGIONS) + section("prices_2021", PRICES, columns)
+    reason = "rows of public.prices_2021, which may be a part of another table; make the dump with"
+    assert rejection_of(path, text).reason.startswith(reason)
+    made = "CREATE TABLE public.prices_2021 (price integer);\n"
+    assert read(path, made + text).told() == "rows of public.prices_2021 (2)"
+
+
+def test_tables_of_two_databases_are_refused(path: Path) -> None:
+    text = "\\connect a\n" + dump_text() + "\\connect b\n" + section("prices", PRICES)
+    reason = "table prices is there twice: public.prices of database a and public.prices of database b"
+    assert rejection_of(path, text).reason == reason
 
 
 def test_a_dump_that_is_not_utf_8_is_refused_by_line(path: Path) -> None:
