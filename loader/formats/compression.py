@@ -20,6 +20,8 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 # A frame without content, of which there are 16 kinds; some tools begin with one.
 ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 MAGIC_BYTES = 4
+# What zstd decompresses unless it is told otherwise, and how it says that a frame wants more.
+WINDOW_MAX, WINDOW_TOO_LARGE = "128 MiB", "too much memory"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 BLOCK_BYTES = 256 * 1024
 # Lines of prices come out at 5 to 35 times their size, at most; and what is little may be anything.
@@ -135,14 +137,25 @@ class Decompressed:
             try:
                 content = self._decompressor.decompress(unread, size)
             except (zlib.error, zstd.ZstdError) as error:
-                raise UnreadableStream(f"the {self._compression} stream is damaged: {error}") from error
+                raise UnreadableStream(self._why_not(error)) from error
         return content
 
     def _after_the_end(self) -> bytes:
-        """The beginning of the next member, or b"" where there is none."""
+        """The beginning of the next member, or b"" where there is none.
+
+        Of gzip, zero bytes before it are passed over, with which tapes fill up.
+        """
         unread = self._decompressor.unused_data
+        while self._compression == "gzip" and not (unread := unread.lstrip(b"\0")):
+            if not (unread := self._stream.read(BLOCK_BYTES)):
+                return b""
         while len(unread) < MAGIC_BYTES and (more := self._stream.read(BLOCK_BYTES)):
             unread += more
         if unread and compression_of(unread) != self._compression:
             raise UnreadableStream(f"other bytes follow the end of the {self._compression} stream")
         return unread
+
+    def _why_not(self, error: Exception) -> str:
+        if WINDOW_TOO_LARGE in str(error):
+            return f"the zstd stream needs a window of over {WINDOW_MAX}; pack it with --long=27 at most"
+        return f"the {self._compression} stream is damaged: {error}"
