@@ -48,6 +48,8 @@ class Input(ABC):
     name: str
     identity: tuple[object, ...]
     size: int
+    # The number of the line in which a pipe ended.
+    cut_line: int | None = None
 
     @abstractmethod
     def open(self) -> AbstractContextManager[StoredStream]:
@@ -64,6 +66,15 @@ class Input(ABC):
     @abstractmethod
     def refuse_if_changed(self, stream: StoredStream) -> None:
         """Raises FileRejected where what was read last is not what `self` was made of."""
+
+    def refuse_if_cut(self) -> None:
+        """Raises FileRejected where a pipe ended in the middle of a line.
+
+        A program that fails, `zcat` of a damaged file say, closes it as one does that is done.
+        """
+        if self.cut_line is not None:
+            reason = "the last line has no end, so what wrote it may have failed; end it, or name the file"
+            raise FileRejected(RowError(self.name, self.cut_line, None, None, reason))
 
     def refuse_as_changed(self) -> NoReturn:
         self.reject("the file changed while it was being loaded; load it again once it is complete")
@@ -124,8 +135,16 @@ class Spooled(Input):
         self.name = name
         status = os.fstat(pipe.fileno())
         self.identity = (status.st_dev, status.st_ino)
-        digest = hashlib.sha256()
-        self._file = spool(pipe, name, digest.update)
+        digest, lines, last = hashlib.sha256(), 1, b"\n"
+
+        def seen(block: bytes) -> None:
+            nonlocal lines, last
+            digest.update(block)
+            lines, last = lines + block.count(b"\n"), block[-1:]
+
+        self._file = spool(pipe, name, seen)
+        if last != b"\n" and not stat.S_ISREG(status.st_mode):
+            self.cut_line = lines
         weakref.finalize(self, self._file.close)
         self._content_hash = digest.digest()
         self.size = os.fstat(self._file.fileno()).st_size

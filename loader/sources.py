@@ -99,7 +99,10 @@ def chunks_of(file: Input, rows_max: int) -> Iterator[tuple[Chunk, int]]:
 
 def read_chunks(file: Input, stored: StoredStream, rows_max: int) -> Iterator[tuple[Chunk, int]]:
     content, compressed = content_of(stored, file.size)
-    match format_of(content):
+    form = format_of(content)
+    if form != "parquet" and not compressed:
+        file.refuse_if_cut()
+    match form:
         case "parquet":
             on_disk = not compressed and isinstance(stored, BufferedIOBase)
             with nullcontext(stored) if on_disk else spool(content, file.name) as parquet:

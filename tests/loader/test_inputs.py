@@ -216,6 +216,42 @@ def test_standard_input_of_a_process_is_read_by_either_name() -> None:
     assert done.stderr.splitlines()[-1] == b"loader.errors.UsageError: standard input: Bad file descriptor"
 
 
+@pytest.mark.parametrize("origin", ["pipe", "stdin"], indirect=True)
+@pytest.mark.parametrize("kind", ["csv", "ndjson"])
+def test_lines_from_a_pipe_that_ends_in_the_middle_of_one_are_refused(kind: str, origin: Origin) -> None:
+    content = FORMATS[kind].rstrip(b"\n")
+    files = Files([origin(content)])
+    with pytest.raises(FileRejected) as rejected:
+        list(files.chunks(15))
+    assert rejected.value.error.line == content.count(b"\n") + 1
+    assert rejected.value.error.reason == (
+        "the last line has no end, so what wrote it may have failed; end it, or name the file"
+    )
+
+
+@pytest.mark.parametrize("origin", ["disk", "s3"], indirect=True)
+def test_the_last_line_of_a_file_needs_no_end(origin: Origin) -> None:
+    whole = FORMATS["csv"]
+    assert rows_of(Files([origin(whole.rstrip(b"\n"))]).chunks(15)) == rows_of(
+        chunk for chunk in Files([origin(whole)]).chunks(15)
+    )
+
+
+def test_a_file_that_is_standard_input_is_no_pipe(tmp_path: Path, stdin: Callable[[bytes], None]) -> None:
+    stdin(b"")
+    path = tmp_path / "prices.csv"
+    path.write_bytes(FORMATS["csv"].rstrip(b"\n"))
+    with path.open("rb") as file:
+        os.dup2(file.fileno(), 0)
+        assert len(rows_of(Files(["-"]).chunks(15))) == len(rows_of(Files([path]).chunks(15)))
+
+
+@pytest.mark.parametrize("origin", ["pipe", "stdin"], indirect=True)
+def test_what_is_packed_has_an_end_of_its_own(origin: Origin) -> None:
+    packed = gzip.compress(FORMATS["csv"].rstrip(b"\n"))
+    assert len(list(Files([origin(packed)]).chunks(1_000_000))) == 1
+
+
 def test_standard_input_named_twice_is_refused(stdin: Callable[[bytes], None]) -> None:
     stdin(FORMATS["csv"])
     with pytest.raises(UsageError, match=r"the file is named twice; its rows would count twice$"):
