@@ -192,6 +192,8 @@ def load_and_report(
     from loader.rejects import RejectsFile
     from loader.stopping import StopSignal
 
+    # Polars has put its own handler before Python's, one that lets a pipe be read on.
+    signal.siginterrupt(signal.SIGINT, True)
     with RejectsFile(rejects, inputs) if rejects else nullcontext() as bad_rows:
         progress = Progress(bad_rows)
         with telling(progress, lambda line: say(line, err=True), as_json=as_json, every_s=every_s):

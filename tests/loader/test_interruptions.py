@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
+import sys
+import termios
 from pathlib import Path
 from random import Random
 
@@ -17,8 +21,10 @@ from tests.loader.batches import (
     assert_nothing_is_left_but_the_ledger,
     begin,
     chunk_held,
+    command,
     cut_short,
     data_version,
+    environment,
     json_of,
     make_rows,
     only_line,
@@ -153,6 +159,31 @@ def test_ctrl_c_ends_a_load_with_one_line_and_the_next_goes_on(ports: Database, 
 
     assert set(done) < set(ports.rows(CHUNKS))
     assert_answers_are_what_was_published(ports, ROWS)
+
+
+@pytest.mark.parametrize("kind", ["standard input", "fifo"])
+def test_ctrl_c_ends_a_load_that_waits_for_a_silent_pipe(kind: str, ports: Database, tmp_path: Path) -> None:
+    fifo, (reading, writing) = tmp_path / "fifo", os.pipe()
+    os.mkfifo(fifo)
+    address, output = ("-" if kind == "standard input" else fifo), subprocess.PIPE
+    load = subprocess.Popen(command("load", address), env=environment(ports), stdin=reading, stderr=output)
+    os.close(reading)
+    if kind == "fifo":
+        os.close(writing)
+        writing = os.open(fifo, os.O_WRONLY)  # waits until it is opened to be read
+    try:
+        os.write(writing, b"o")
+        wait_until(lambda: unread_bytes(writing) == 0)
+        load.send_signal(signal.SIGINT)
+        assert load.communicate(timeout=TIMEOUT_S)[1] == b"loader: interrupted\n"
+        assert load.returncode == 130
+    finally:
+        os.close(writing)
+        load.kill()
+
+
+def unread_bytes(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_a_load_whose_server_is_killed_ends_with_3_and_goes_on_once_it_is_back(
