@@ -30,7 +30,7 @@ LINE = re.compile(
     r"\d\d:\d\d:\d\d (?:"
     r"(?:reading|publishing).*|loading (\d+)%: [\d,]+ rows, [\d,]+ rows/s(, \d+:\d\d left)?)"
 )
-OFTEN = ("--progress-every", "0.05")
+OFTEN = ("--progress-every", "0.002")
 LONG = ("--chunk-rows", "20", "--workers", "2")
 SHOW_CURSOR = "\x1b[?25h"
 

@@ -276,13 +276,13 @@ def test_a_part_that_ends_by_itself_is_named_and_the_rest_stopped(again: Run) ->
 
 def test_an_import_that_fails_stops_everything_and_is_tried_again(tmp_path: Path, start: Starter) -> None:
     dump = tmp_path / "dump.sql"
-    dump.write_text("DROP TABLE prices;\n")
+    dump.write_text("-- a dump\nCALL prices();\n")
     home = tmp_path / "home"
 
     failed = start(home, dump=dump)
 
     assert failed.exit_status() == 1
-    assert failed.find(r"loader   \| .*dump.sql:1: .*DROP TABLE prices")
+    assert failed.find(r"loader   \| .*dump.sql:2: .*CALL prices")
     assert failed.lines[-1].startswith(f"rates: the import of {dump} failed with exit status 1; ")
     assert not (home / "postgres" / "postmaster.pid").exists()
 
