@@ -163,7 +163,8 @@ class Dump:
             self._refuse_as_none(content)
         if head.startswith(BYTE_ORDER_MARK):
             content.read(len(BYTE_ORDER_MARK))
-        return LineReader(content, self.name, otherwise=f"make the dump with {PLAIN_DUMP}")
+        otherwise = f"make the dump with {PLAIN_DUMP}"
+        return LineReader(content, self.name, position=content.position, otherwise=otherwise)
 
     def _refuse_as_none(self, content: Peekable) -> NoReturn:
         """Says what the file is, where that can be told."""

@@ -96,6 +96,8 @@ CONTENTS = {
 }
 DUMPS = {
     "dump": DUMP.encode(),
+    "dump with a mark": DUMP.encode("utf-8-sig"),
+    "dump with what is passed over": ("CREATE VIEW v AS SELECT ';';\n" + DUMP).encode(),
     "dump with CRLF": DUMP.replace("\n", "\r\n").encode(),
     "dump.gz": gzip.compress(DUMP.encode()),
     "dump without its comments": DUMP[DUMP.index("SET statement") :].encode(),
