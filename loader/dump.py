@@ -62,7 +62,7 @@ FIRST_LINES = {
 # How a dump begins and no file of prices does.
 BEGINNING = re.compile(
     r"--|/\*|\\(restrict|encoding|c)|SELECT (\* FROM )?pg_catalog\."
-    r"|(COPY|SET|RESET|BEGIN|CREATE|ALTER|DROP|COMMENT ON|GRANT|REVOKE|INSERT INTO)\b",
+    r"|(COPY|SET|RESET|BEGIN|CREATE|ALTER|DROP|COMMENT ON|GRANT|REVOKE|INSERT INTO)[\s;]",
     re.IGNORECASE,
 )
 COPY_BEGINS = re.compile(r"COPY\b", re.IGNORECASE)
@@ -89,7 +89,6 @@ class Dump:
     address: Address | Input
     places: Places = field(default_factory=Places)
     sections: list[Section] = field(default_factory=list)
-
     # What is told of what was passed over: rows by table, statements by kind.
     passed_over: Counter[str] = field(default_factory=Counter)
 

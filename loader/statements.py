@@ -88,8 +88,8 @@ class Begun:
 class Statements:
     """Reads on only when asked, so that the rows behind a statement can be taken from `lines` meanwhile.
 
-    `decode` makes text of a line, by its number. `comment` is told of each comment that
-    begins its line.
+    `decode` makes text of a line, by its number. `comment` is told of each comment that begins
+    its line.
     """
 
     def __init__(

@@ -3,14 +3,16 @@
 import gzip
 from collections.abc import Callable
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from loader.chunks import COLUMNS
-from loader.dump import Dump, unescape
+from loader.dump import Dump, is_dump, unescape
 from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import zstd
+from loader.formats.content import Peekable
 from loader.publish import Port, Region
 from tests.loader.dumps import HEAD, PORTS, PRICES, REGIONS, TAIL, dump_text, section, write_dump
 
@@ -242,6 +244,12 @@ def test_what_is_no_dump_is_refused_for_what_it_is(content: bytes, reason: str, 
     with pytest.raises(FileRejected) as rejected:
         Dump(path)
     assert rejected.value.error.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("column", ["set", "begin", "copy", "GRANT"])
+def test_a_column_that_is_called_like_a_statement_makes_no_dump(column: str) -> None:
+    assert not is_dump(Peekable(BytesIO(f"{column},orig_code,dest_code,day,price\n".encode())))
+    assert is_dump(Peekable(BytesIO(f"{column} x;\n".encode())))
 
 
 @pytest.mark.parametrize(
