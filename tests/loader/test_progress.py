@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,7 @@ class Terminal:
     def __init__(self) -> None:
         self.end, self.load_end = pty.openpty()
         self.text = ""
+        self._decoder = getincrementaldecoder("utf-8")()  # a read may end within a character of the bar
         self.open = True
 
     def read_until(self, condition: Callable[[str], bool]) -> None:
@@ -122,7 +124,7 @@ class Terminal:
                 data = os.read(self.end, 65536)
             except OSError:  # how Linux tells that nobody has the other end
                 return
-            self.text += data.decode()
+            self.text += self._decoder.decode(data)
 
     def leave(self) -> None:
         os.close(self.end)
