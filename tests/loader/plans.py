@@ -70,5 +70,6 @@ def state_of(database: Database, batch: UUID) -> str | None:
 
 
 def events_of(database: Database, batch: UUID) -> list[str]:
+    """Of its life, but for what housekeeping does with it, at a time of its own."""
     rows = database.rows("SELECT event FROM batch_events WHERE batch_id = %s ORDER BY event_no", batch)
-    return [event for (event,) in rows]
+    return [event for (event,) in rows if event not in ("folded", "rows thrown away")]
