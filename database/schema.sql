@@ -108,6 +108,13 @@ CREATE TABLE public.batches (
     callback_url text,
     failure text,
     request_id text,
+    from_dump boolean DEFAULT false NOT NULL,
+    adds boolean DEFAULT false NOT NULL,
+    replaces uuid,
+    replaced_by uuid,
+    prices_sum numeric,
+    accepted_at timestamp with time zone,
+    object_etag text,
     CONSTRAINT batches_chunk_rows_check CHECK ((chunk_rows > 0)),
     CONSTRAINT batches_content_hash_check CHECK ((octet_length(content_hash) = 32)),
     CONSTRAINT batches_key_check CHECK ((key <> ''::text)),
@@ -124,6 +131,7 @@ CREATE TABLE public.chunks (
     check_seconds real DEFAULT 0 NOT NULL,
     write_seconds real DEFAULT 0 NOT NULL,
     reversed boolean DEFAULT false NOT NULL,
+    prices_sum numeric,
     CONSTRAINT chunks_chunk_no_check CHECK ((chunk_no >= 0)),
     CONSTRAINT chunks_content_hash_check CHECK ((octet_length(content_hash) = 32))
 );
@@ -424,6 +432,8 @@ CREATE UNIQUE INDEX batch_events_late ON public.batch_events USING btree (batch_
 CREATE INDEX batches_created_at ON public.batches USING btree (created_at);
 
 CREATE INDEX batches_loading ON public.batches USING btree (batch_no) WHERE (state = 'loading'::text);
+
+CREATE INDEX batches_prices_sum ON public.batches USING btree (prices_sum) WHERE (state = 'published'::text);
 
 CREATE INDEX callbacks_open ON public.callbacks USING btree (next_try_at) WHERE ((told_at IS NULL) AND (given_up_at IS NULL));
 

@@ -1,9 +1,11 @@
 """Puts batches of prices into PostgreSQL whole or not at all.
 
 Read from left to right: `inputs` has the bytes, `formats` and `dump` the rows, `sources` cuts them into
-chunks → `check` judges and types a chunk as columns → `totals` adds it up → `ledger` opens the batch and
-writes each chunk, `chunk_rows` its rows, in one transaction → `publish` makes the batch count. `load` runs
-the chain and `progress` tells of it, `rejects` keeps the bad rows; `withdraw` takes a batch back.
+chunks → `check` judges and types a chunk as columns → `totals` adds it up, `identity` makes a number of it →
+`ledger` opens the batch and writes each chunk, `chunk_rows` its rows, in one transaction → `publish` makes
+the batch count, unless `others` that are published forbid it. `load` runs the chain and `progress` tells of
+it, `rejects` keeps the bad rows; `withdraw` takes a batch back. `places` are regions and ports, which
+`place_files` reads where they come by themselves.
 
 What came over HTTP takes the same way, in steps that any worker may do: `accepted` finds it in the bucket →
 `plan` writes down its chunks, as `cut` cuts its `content` → `schedule` picks one that is `planned`, has it

@@ -26,7 +26,7 @@ from storage.errors import StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
     from loader.load import Options, Result
-    from loader.publish import Places
+    from loader.places import Places
     from loader.sources import Source
 
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -123,26 +123,95 @@ def telling_options(body: FunctionType) -> FunctionType:
     return rejects(every(body))
 
 
+replacing_option = click.option(
+    "--replace",
+    metavar="[KEY]",
+    is_flag=False,
+    flag_value="",
+    help="Take the place of the published batch of this key or id, in one moment.",
+)
+
+
+def without_key(replace: str | None, files: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """What follows --replace is a file where no other is named."""
+    if replace and not files:
+        return "", (replace,)
+    return replace, tuple(files)
+
+
 @command
-@click.argument("dump")
+@click.argument("dump", metavar="DUMP", required=False)
+@replacing_option
+@click.option("--add", is_flag=True, help="Count its prices beside those of another dump.")
+@click.option("--places-only", is_flag=True, help="Take its regions and ports alone.")
 @telling_options
-def import_(dump: str, **telling: Any) -> None:
-    """Load a plain pg_dump, its prices as one batch."""
+def import_(
+    dump: str | None, *, replace: str | None, add: bool, places_only: bool, as_json: bool, **telling: Any
+) -> None:
+    """Load a plain pg_dump, its prices as one batch.
+
+    While the prices of another dump are published, say what is meant: --replace it, --add to it, or
+    --places-only. Without KEY, --replace means the one dump there is.
+    """
     from loader.dump import Dump
     from loader.load import Options
 
+    replace, named = without_key(replace, [dump] if dump else [])
+    if not named:
+        raise click.UsageError("Missing argument 'DUMP'.")
+    if (replace is not None) + add + places_only > 1:
+        raise click.UsageError("--replace, --add and --places-only exclude each other: give one of them.")
+
     def open_dump() -> tuple[Source, Places]:
-        source = Dump(dump)
+        source = Dump(named[0])
         if told := source.told():
             say(f"{source.name}: passed over: {told}", err=True)
         return source, source.places
 
-    load_and_report(open_dump, Options(), inputs=[dump], **telling)
+    if places_only:
+        if telling["rejects"]:
+            raise click.UsageError("--places-only reads no price: leave --rejects out.")
+        put_places_in(lambda: open_dump()[1], named[0], as_json=as_json)
+    else:
+        options = Options(replace=replace, add=add)
+        load_and_report(open_dump, options, inputs=named, as_json=as_json, **telling)
 
 
 @command
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
+def places(files: tuple[str, ...], *, as_json: bool) -> None:
+    """Take in regions and ports: new ones, and new names and places of those there are.
+
+    FILE is CSV with a header, of regions (slug,name,parent_slug) or of ports (code,name,parent_slug), as it
+    is or packed; or a dump. Several files are one: a port may lie in a region of another file.
+    """
+    from loader.place_files import read_places
+
+    put_places_in(lambda: read_places(files), ", ".join(files), as_json=as_json)
+
+
+def put_places_in(read: Callable[[], Places], name: str, *, as_json: bool) -> None:
+    from database.connect import connect, translated_errors
+    from loader.places import put_in
+
+    try:
+        brought = read()
+        with translated_errors(), connect("rates-loader", autocommit=True) as connection:
+            changed = put_in(connection, brought, printable(name))
+    except FileRejected as rejected:
+        end(rejected, REJECTED, as_json=as_json)
+    told = {"regions": len(brought.regions), "ports": len(brought.ports), "changed": changed}
+    if as_json:
+        print_json(told)
+        return
+    what = f"{counted(told['regions'], 'region')} and {counted(told['ports'], 'port')}"
+    say(f"{what} are there; {counted(changed, 'row')} went in or changed")
+
+
+@command
+@click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--key", help="The batch's name; by default its content is.")
+@replacing_option
 @click.option(
     "--workers", type=click.IntRange(1, 64), help="Chunks at once; by default what machine and server allow."
 )
@@ -156,23 +225,34 @@ def import_(dump: str, **telling: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
 @telling_options
 def load_(
-    files: tuple[str, ...], *, rejects: Path | None, every_s: float | None, as_json: bool, **options: Any
+    files: tuple[str, ...],
+    *,
+    replace: str | None,
+    rejects: Path | None,
+    every_s: float | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Load files as one batch, whole or not at all.
 
     FILE is a path, - for standard input, or s3://BUCKET/KEY: CSV with a header, NDJSON or Parquet, as it is
-    or packed with gzip or zstd.
+    or packed with gzip or zstd. Without KEY, --replace means the one published batch of the same FILE.
     """
     from loader.load import Options
-    from loader.publish import Places
+    from loader.places import Places
     from loader.sources import Files
 
-    def open_files() -> tuple[Source, Places]:
-        return Files(files), Places()
+    replace, named = without_key(replace, files)
+    if not named:
+        raise click.UsageError("Missing argument 'FILE...'.")
+    settled = Options(replace=replace, **options)
+    if settled.dry_run and replace is not None:
+        raise click.UsageError("--dry-run changes nothing: leave --replace out.")
 
-    load_and_report(
-        open_files, Options(**options), inputs=files, rejects=rejects, every_s=every_s, as_json=as_json
-    )
+    def open_files() -> tuple[Source, Places]:
+        return Files(named), Places()
+
+    load_and_report(open_files, settled, inputs=named, rejects=rejects, every_s=every_s, as_json=as_json)
 
 
 def load_and_report(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from loader.chunks import COLUMNS
-from loader.publish import Places
+from loader.places import Places
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -39,6 +39,10 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     quoted: bool = True
     sections: tuple[Section, ...] = ()
     places: Places = msgspec.field(default_factory=Places)
+
+    @property
+    def from_dump(self) -> bool:
+        return bool(self.sections or self.places.regions or self.places.ports)
 
     def columns_at(self, line: int) -> tuple[str, ...]:
         """From left to right, in the rows that this line begins."""

@@ -7,12 +7,14 @@ the file is read twice: once for its structure, regions and ports, once for its 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+import msgspec
 import psycopg
 from psycopg._encodings import pg2pyenc
 
@@ -35,7 +37,7 @@ from loader.passing_over import (
     kind_of,
     part_of,
 )
-from loader.publish import Places, Port, Region
+from loader.places import PLACES_MAX, Places, Port, Region, faults_of
 from loader.statements import Statement, Statements
 
 TABLES = {
@@ -43,8 +45,7 @@ TABLES = {
     "ports": ("code", "name", "parent_slug"),
     "prices": COLUMNS,
 }
-# Regions and ports are kept in memory, and with the plan of a batch. UN/LOCODE has about 120,000.
-PLACES_MAX = 200_000
+FAULTS_SHOWN = 10
 SECTIONS_MAX = 1_000
 # The command that writes a dump with nothing else in it.
 PLAIN_DUMP = "pg_dump --data-only -t regions -t ports -t prices"
@@ -101,12 +102,14 @@ class Dump:
         self._database: tuple[str, ...] = ()
         self._codec, self._encoding = UTF_8, "UTF-8"
         self._created: set[tuple[str, ...]] = set()
+        self._prices = hashlib.sha256()
         self._last_lines: list[str] = []
         self._has_first_line = False
         self._read_structure()
         if not (self.places.regions or self.places.ports or any(one.line_count for one in self.sections)):
             self.file.reject(f"no row of regions, ports or prices is in it; expected {PLAIN_DUMP}")
-        check_tree(self)
+        if faults := faults_of(self.places):
+            self.file.reject("; ".join(faults[:FAULTS_SHOWN]))
 
     @property
     def name(self) -> str:
@@ -120,7 +123,20 @@ class Dump:
         """What of the dump is passed over, in a line; empty where all that is there is usual."""
         return ", ".join(f"{what} ({count:,})" for what, count in self.passed_over.items())
 
+    @property
+    def dump_rows(self) -> int:
+        """How many prices it has."""
+        return sum(section.line_count for section in self.sections)
+
     def content_hash(self) -> bytes:
+        """SHA-256 of its rows, whatever else pg_dump wrote: since 2025 a word of its own into each dump."""
+        places = msgspec.json.encode(
+            (sorted(self.places.regions, key=repr), sorted(self.places.ports, key=repr))
+        )
+        return hashlib.sha256(self._prices.digest() + places).digest()
+
+    def stored_hash(self) -> bytes:
+        """SHA-256 of its bytes."""
         return self.file.content_hash()
 
     def chunks(self, rows_max: int) -> Iterator[DelimitedChunk]:
@@ -237,7 +253,8 @@ class Dump:
         if len(self.sections) == SECTIONS_MAX:
             self._refuse(statement.line, f"more than {SECTIONS_MAX:,} times rows of prices")
         first = lines.line
-        ended = lines.skip_past(END_OF_COPY)
+        self._prices.update(repr(columns).encode())
+        ended = lines.skip_past(END_OF_COPY, self._prices.update)
         self.sections.append(Section(table, columns, first, lines.line - first - ended))
         return ended
 
@@ -355,42 +372,6 @@ def is_dump(content: Peekable) -> bool:
 
 def columns_of(copy: re.Match[str]) -> tuple[str, ...]:
     return tuple(name.strip().strip('"') for name in (copy["columns"] or "").split(","))
-
-
-def check_tree(dump: Dump) -> None:
-    """Raises FileRejected unless every parent in the dump is a region of it, nothing stands twice, no region
-    is its own ancestor, and no region has a port's code."""
-    parents = {region.slug: region.parent_slug for region in dump.places.regions}
-    codes = {port.code for port in dump.places.ports}
-    faults = [
-        f"region {slug!r} is there twice" for slug in repeated(region.slug for region in dump.places.regions)
-    ]
-    faults += [f"port {code!r} is there twice" for code in repeated(port.code for port in dump.places.ports)]
-    faults += [f"{code!r} is a region and a port" for code in sorted(parents.keys() & codes)]
-    named = [(f"region {slug!r}", parent) for slug, parent in parents.items() if parent is not None]
-    named += [(f"port {port.code!r}", port.parent_slug) for port in dump.places.ports]
-    faults += [
-        f"{child} lies in region {parent!r}, which is not there"
-        for child, parent in named
-        if parent not in parents
-    ]
-    faults += [f"region {slug!r} lies in itself" for slug in parents if lies_in_itself(slug, parents)]
-    if faults:
-        raise FileRejected(RowError(dump.name, 1, None, None, "; ".join(faults[:10])))
-
-
-def repeated(names: Iterable[str]) -> list[str]:
-    return [name for name, times in Counter(names).items() if times > 1]
-
-
-def lies_in_itself(slug: str, parents: dict[str, str | None]) -> bool:
-    above, seen = parents[slug], set()
-    while above is not None and above not in seen:
-        if above == slug:
-            return True
-        seen.add(above)
-        above = parents.get(above)
-    return False
 
 
 def unescape(text: str) -> str | None:

@@ -122,6 +122,8 @@ def as_batch(row: dict[str, Any]) -> dict[str, Any]:
         "late_since": row["late_since"],
         "callback_url": row["callback_url"],
         "request_id": row["request_id"],
+        "replaces": row["replaces"],
+        "replaced_by": row["replaced_by"],
         "progress": {
             "share": None if share is None else round(share, 4),
             "chunks_planned": row["chunks_planned"],

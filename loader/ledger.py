@@ -40,7 +40,8 @@ def who() -> str:
 class Batch:
     """A row of `batches`. `chunk_rows` is how it was first cut, whatever is asked for now.
 
-    `content_hash` is None where nobody has read all of the content before its chunks are done.
+    `content_hash` is None where nobody has read all of the content before its chunks are done. A dump that
+    `adds` is meant beside another one; `replaces` is the batch whose place it takes.
     """
 
     batch_no: int
@@ -53,6 +54,8 @@ class Batch:
     error_count: int
     withdrawn_by: str | None
     dry_run: bool
+    adds: bool
+    replaces: uuid.UUID | None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ class Order:
     dry_run: bool = False
     callback_url: str | None = None
     request_id: str | None = None
+    accepted_at: datetime | None = None
+    adds: bool = False
+    replaces: uuid.UUID | None = None
 
 
 def open_batch(connection: psycopg.Connection, order: Order) -> Batch:
@@ -95,6 +101,7 @@ def open_batch(connection: psycopg.Connection, order: Order) -> Batch:
             batch = found_again(connection, key)
             record_event(connection, batch, "reopened" if again.rowcount else "resumed")
         elif batch.state in {"loading", "failed"}:
+            refuse_other_purpose(batch, order)
             connection.execute(query("loader", "resume_batch"), {"batch_no": batch.batch_no})
             batch = found_again(connection, key)
             record_event(connection, batch, "resumed")
@@ -109,6 +116,16 @@ def refuse_other_batch(batch: Batch, order: Order) -> None:
             f"key {batch.key!r} belongs to batch {batch.id} ({batch.state}), whose content is another:"
             f" its SHA-256 is {shown_hash(batch.content_hash)}, this one's {shown_hash(order.content_hash)};"
             " use another --key"
+        )
+
+
+def refuse_other_purpose(batch: Batch, order: Order) -> None:
+    """What a batch was begun for, it ends for."""
+    if (batch.adds, batch.replaces) != (order.adds, order.replaces):
+        meant = "--add" if batch.adds else f"--replace {batch.replaces}" if batch.replaces else "neither"
+        raise UsageError(
+            f"batch {batch.id} (key {batch.key!r}) is {batch.state}, and was begun with {meant} of --add and"
+            " --replace; go on with it as it was begun, or withdraw it first"
         )
 
 
@@ -206,7 +223,9 @@ def write_chunk(
     began = time.monotonic()
     key = {"batch_no": batch.batch_no, "chunk_no": chunk_no}
     counts = {"row_count": checked.row_count, "error_count": checked.error_count}
-    ledger_row = {**key, **counts, "content_hash": chunk.content_hash, "check_seconds": checked.seconds}
+    summed = {"prices_sum": None if checked.error_count else sum_of(checked)}
+    spent = {"check_seconds": checked.seconds}
+    ledger_row = {**key, **counts, **summed, **spent, "content_hash": chunk.content_hash}
     if connection.execute(query("loader", "record_chunk"), ledger_row).fetchone() is None:
         for (content_hash,) in connection.execute(query("loader", "chunk_hash"), key):
             refuse_other_content(batch, chunk_no, chunk, content_hash)
@@ -219,6 +238,12 @@ def write_chunk(
         copy_chunk(connection, key, checked.prices)
         spent = {"write_seconds": time.monotonic() - began}
         connection.execute(query("loader", "time_chunk"), {**key, **spent})
+
+
+def sum_of(checked: CheckedChunk) -> int:
+    from loader.identity import prices_sum  # noqa: PLC0415  # Polars, which only a chunk needs
+
+    return prices_sum(checked.prices)
 
 
 def refuse_other_content(batch: Batch, chunk_no: int, chunk: Chunk, content_hash: bytes) -> None:

@@ -25,14 +25,18 @@ from loader.ledger import (
     chunk_transaction,
     claim_chunk,
     done_chunks,
+    find_batch,
     known_ports,
     open_batch,
     refuse_other_content,
     write_chunk,
 )
+from loader.others import batch_to_replace, beside_dump, dump_in_the_way
+from loader.places import Places
 from loader.progress import Progress
-from loader.publish import Places, end_batch
+from loader.publish import end_batch
 from loader.sources import Source
+from storage.manifest import CONTENT
 
 # By itself a load takes no more: with more, memory grows, and the server is what it waits for.
 WORKERS_MAX = 4
@@ -53,6 +57,8 @@ class Options:
     workers: int | None = None  # by default, as many as suit this machine and the server
     chunk_rows: int = CHUNK_ROWS
     dry_run: bool = False
+    replace: str | None = None  # the id or key of the batch whose place it takes; "" where there is but one
+    add: bool = False  # of a dump: its prices count beside those of another
 
     def __post_init__(self) -> None:
         if self.key is not None and not (self.key.strip() and self.key.isprintable()):
@@ -134,9 +140,7 @@ def load_batch(
     source: Source, options: Options, places: Places, progress: Progress, stop: Callable[[], bool]
 ) -> Result:
     with connect("rates-loader", autocommit=True) as connection:
-        content_hash = source.content_hash()
-        key = options.key or f"sha256:{content_hash.hex()}"
-        batch = open_batch(connection, Order(key, content_hash, source.name, options.chunk_rows))
+        batch = open_batch(connection, order_of(connection, source, options))
         if batch.state == "published":
             return Result(batch.id, batch.state, batch.row_count, 0, [], 0, repeat=True)
         load = Load(
@@ -158,11 +162,61 @@ def load_batch(
             each_chunk(source, batch.chunk_rows, options, do_chunk, progress, stop)
     progress.stage = "publishing"
     with connect("rates-loader", autocommit=True) as connection:
-        ending = end_batch(connection, batch, chunk_count=chunk_count, places=places)
+        from_dump = source.dump_rows is not None
+        ending = end_batch(
+            connection, batch, chunk_count=chunk_count, places=places, from_dump=from_dump, stop=stop
+        )
+    if ending.same is not None:
+        return Result(ending.same, "published", progress.rows, 0, [], 0, repeat=True)
     bad_rows = progress.bad_rows if progress.error_count == ending.error_count else None
     return Result(
         batch.id, ending.state, ending.row_count, 0, ending.errors, ending.error_count, bad_rows=bad_rows
     )
+
+
+def order_of(connection: psycopg.Connection, source: Source, options: Options) -> Order:
+    """Of a batch that is new, or known by its key. Raises UsageError and FileRejected where it may not be."""
+    content_hash = source.content_hash()
+    order = Order(
+        options.key or f"{CONTENT}{content_hash.hex()}",
+        content_hash,
+        source.name,
+        options.chunk_rows,
+        adds=options.add,
+    )
+    known = find_batch(connection, order.key)
+    if known is None or known.content_hash != content_hash:
+        by_bytes = of_same_bytes(connection, source, options, order)
+        if by_bytes is not None:
+            order, known = by_bytes
+    if known is not None and known.state == "published":
+        return order
+    if options.replace is not None:
+        is_dump = source.dump_rows is not None
+        begun_for = known.replaces if known is not None and known.state != "rejected" else None
+        replaced = batch_to_replace(
+            connection, options.replace, source=source.name, is_dump=is_dump, begun_for=begun_for
+        )
+        return replace(order, replaces=replaced)
+    if source.dump_rows and not options.add:
+        other = dump_in_the_way(connection, source.dump_rows)
+        if other is not None:
+            raise FileRejected(RowError(source.name, 1, None, None, beside_dump(other)))
+    return order
+
+
+def of_same_bytes(
+    connection: psycopg.Connection, source: Source, options: Options, order: Order
+) -> tuple[Order, Batch] | None:
+    """The batch of the same bytes, of whose content nothing else is known: who sent it knew no more."""
+    stored_hash = source.stored_hash()
+    if stored_hash is None:
+        return None
+    key = options.key or f"{CONTENT}{stored_hash.hex()}"
+    known = find_batch(connection, key)
+    if known is None or known.content_hash != stored_hash:
+        return None
+    return replace(order, key=key, content_hash=stored_hash), known
 
 
 @dataclass

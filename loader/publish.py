@@ -6,44 +6,28 @@ Readers count published batches only, so flipping one row shows all of it at onc
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 import psycopg
 
 from database.queries import query
 from loader.errors import LoaderError, RowError
-from loader.ledger import Batch, record_event, refuse_withdrawn
+from loader.identity import whole_sum
+from loader.ledger import Batch, record_errors, record_event, refuse_withdrawn
+from loader.others import Refused, refused_for_others, take_place
+from loader.places import Places, upsert_places
+from loader.withdraw import Unreversed, write_reversal
 
 ERRORS_SHOWN = 1_000
-
-
-@dataclass(frozen=True)
-class Region:
-    slug: str
-    name: str
-    parent_slug: str | None
-
-
-@dataclass(frozen=True)
-class Port:
-    code: str
-    name: str
-    parent_slug: str
-
-
-@dataclass(frozen=True)
-class Places:
-    """Regions and ports that an import brings; they become true together with its prices."""
-
-    regions: list[Region] = field(default_factory=list)
-    ports: list[Port] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Ending:
     """How a batch ended. `errors` are its first ERRORS_SHOWN faults, `error_count` all of them.
 
-    `first` says that this call ended it, and none before.
+    `first` says that this call ended it, and none before; `same` is the batch that has its prices already.
     """
 
     state: str
@@ -51,54 +35,110 @@ class Ending:
     error_count: int
     errors: list[RowError]
     first: bool
+    same: UUID | None = None
 
 
-def end_batch(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, places: Places) -> Ending:
+def end_batch(
+    connection: psycopg.Connection,
+    batch: Batch,
+    *,
+    chunk_count: int,
+    places: Places,
+    from_dump: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Ending:
     """Publishes the batch if its chunks are all in and clean, rejects it if one is not clean; a dry run whose
-    chunks are clean is valid, and changes no answer.
+    chunks are clean is valid, and changes no answer. A batch that it replaces goes out in the same moment.
 
     Safe to call by several at once: the first one ends the batch, the others learn how. Raises LoaderError
-    where chunks are missing, UsageError where the batch was withdrawn meanwhile.
+    where chunks are missing, UsageError where the batch was withdrawn meanwhile, and Stopped while the
+    reversal of the one it replaces is written.
     """
     # Chunks do not wait for the disk, this does: what they left to write is then none of the publisher's.
     record_event(connection, batch, "loaded")
-    began = time.monotonic()
-    with connection.transaction():
-        ending = decide(connection, batch, chunk_count=chunk_count, places=places)
+    brought = Brought(chunk_count, places, from_dump)
+    while True:
+        began = time.monotonic()
+        try:
+            with connection.transaction():
+                ending = decide(connection, batch, brought)
+            break
+        except Unreversed as replaced:
+            write_reversal(connection, replaced.batch, stop)
     if ending.first:
         spent = {"batch_id": batch.id, "event": ending.state, "seconds": time.monotonic() - began}
         connection.execute(query("loader", "time_event"), spent)
     return ending
 
 
-def decide(connection: psycopg.Connection, batch: Batch, *, chunk_count: int, places: Places) -> Ending:
+@dataclass(frozen=True)
+class Brought:
+    """What a batch is meant to bring, as the one knows who has cut it."""
+
+    chunk_count: int
+    places: Places
+    from_dump: bool
+
+
+def decide(connection: psycopg.Connection, batch: Batch, brought: Brought) -> Ending:
     """What is done and told within the transaction."""
     key = {"batch_no": batch.batch_no}
     tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
     if tally is None:
         raise LoaderError(f"batch {batch.id} is no longer in the ledger")
-    state, withdrawn, chunks_in, row_count, error_count = tally
+    state, withdrawn, chunks_in, row_count, error_count, chunks_sum, source = tally
     if withdrawn:
         refuse_withdrawn(replace(batch, state="withdrawn"))
-    was_loading = state == "loading"
-    if was_loading:
-        if chunks_in != chunk_count:
-            raise LoaderError(f"batch {batch.id} has {chunks_in} of {chunk_count} chunks; load it again")
-        state = "rejected" if error_count else "valid" if batch.dry_run else "published"
-        if state == "published":
-            upsert_places(connection, places)
-            connection.execute(query("loader", "post"), {"posting_no": batch.batch_no})
-            connection.execute(query("loader", "raise_version"))
-        elif state == "rejected":
-            connection.execute(query("loader", "discard"), key)
-        ending = {"state": state, "chunk_count": chunk_count, "error_count": error_count, "failure": None}
-        rows_in = 0 if state == "rejected" else row_count
-        connection.execute(query("loader", "end_batch"), {**key, **ending, "row_count": rows_in})
-        connection.execute(query("loader", "forget_plan"), key)
-        record_event(connection, batch, state)
-    rows_in = 0 if state == "rejected" else row_count
+    if state != "loading":
+        return told(connection, batch, state, row_count, error_count)
+    if chunks_in != brought.chunk_count:
+        raise LoaderError(f"batch {batch.id} has {chunks_in} of {brought.chunk_count} chunks; load it again")
+    prices_sum, refused = whole_sum(int(chunks_sum)), None
+    state = "rejected" if error_count else "valid" if batch.dry_run else "published"
+    if state == "published":
+        refused = publish(connection, batch, brought, prices_sum, row_count)
+        if refused is not None:
+            state, error_count = "rejected", 1
+            fault = RowError(source, 1, None, None, refused.reason)
+            record_errors(connection, {**key, "chunk_no": 0}, [fault])
+    if state == "rejected":
+        connection.execute(query("loader", "discard"), key)
+    counts = {"row_count": 0 if state == "rejected" else row_count, "error_count": error_count}
+    known = {"chunk_count": brought.chunk_count, "from_dump": brought.from_dump, "prices_sum": prices_sum}
+    ending = {"state": state, "failure": None, **counts, **known}
+    connection.execute(query("loader", "end_batch"), {**key, **ending})
+    connection.execute(query("loader", "tell_end"), key)
+    connection.execute(query("loader", "forget_plan"), key)
+    record_event(connection, batch, state)
+    return replace(
+        told(connection, batch, state, row_count, error_count), first=True, same=refused and refused.same
+    )
+
+
+def told(
+    connection: psycopg.Connection, batch: Batch, state: str, row_count: int, error_count: int
+) -> Ending:
     errors = first_errors(connection, batch.batch_no) if error_count else []
-    return Ending(state, rows_in, error_count, errors, first=was_loading)
+    return Ending(state, 0 if state == "rejected" else row_count, error_count, errors, first=False)
+
+
+def publish(
+    connection: psycopg.Connection, batch: Batch, brought: Brought, prices_sum: int, row_count: int
+) -> Refused | None:
+    """Makes the batch count, and the one that it replaces count no more; or says why not, and does nothing.
+
+    Raises Unreversed.
+    """
+    connection.execute(query("loader", "lock_publishing"))
+    places = brought.places if brought.from_dump else None
+    refused = refused_for_others(connection, batch, prices_sum, row_count, places)
+    if refused is None and batch.replaces is not None:
+        refused = take_place(connection, batch)
+    if refused is None:
+        upsert_places(connection, brought.places)
+        connection.execute(query("loader", "post"), {"posting_no": batch.batch_no})
+        connection.execute(query("loader", "raise_version"))
+    return refused
 
 
 def give_up(connection: psycopg.Connection, batch: Batch, reason: str) -> bool:
@@ -111,10 +151,12 @@ def give_up(connection: psycopg.Connection, batch: Batch, reason: str) -> bool:
         tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
         if tally is None or tally[0] != "loading":
             return False
-        _, _, chunk_count, row_count, error_count = tally
+        _, _, chunk_count, row_count, error_count, *_ = tally
         counts = {"chunk_count": chunk_count, "row_count": row_count, "error_count": error_count}
-        ending = {**key, **counts, "state": "failed", "failure": reason}
+        known = {"from_dump": False, "prices_sum": None}
+        ending = {**key, **counts, **known, "state": "failed", "failure": reason}
         connection.execute(query("loader", "end_batch"), ending)
+        connection.execute(query("loader", "tell_end"), key)
         record_event(connection, batch, "failed")
     return True
 
@@ -123,25 +165,3 @@ def first_errors(connection: psycopg.Connection, batch_no: int) -> list[RowError
     """The first ERRORS_SHOWN faults of a batch, in the order of its lines."""
     found = connection.execute(query("loader", "batch_errors"), {"batch_no": batch_no, "limit": ERRORS_SHOWN})
     return [RowError(*row) for row in found]
-
-
-def upsert_places(connection: psycopg.Connection, places: Places) -> None:
-    """New ones go in, known ones take the new name and place; the closure follows by trigger."""
-    if places.regions:
-        connection.execute(
-            query("loader", "upsert_regions"),
-            {
-                "slugs": [region.slug for region in places.regions],
-                "names": [region.name for region in places.regions],
-                "parent_slugs": [region.parent_slug for region in places.regions],
-            },
-        )
-    if places.ports:
-        connection.execute(
-            query("loader", "upsert_ports"),
-            {
-                "codes": [port.code for port in places.ports],
-                "names": [port.name for port in places.ports],
-                "parent_slugs": [port.parent_slug for port in places.ports],
-            },
-        )

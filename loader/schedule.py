@@ -7,6 +7,7 @@ the session: whoever dies lets go of it at once, and the next one finds the chun
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from database.queries import query
 from loader.check import CheckedChunk, Ports, check
 from loader.chunks import Chunk
 from loader.content import decode_content
-from loader.errors import LoaderError, one_line
+from loader.errors import LoaderError, Stopped, one_line
 from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, write_chunk
 from loader.planned import PlannedChunk, read_chunk
 from loader.publish import Ending, end_batch
@@ -173,11 +174,13 @@ def unplanned_batches(connection: psycopg.Connection) -> list[UUID]:
     return [batch for (batch,) in connection.execute(query("loader", "unplanned_batches"))]
 
 
-def end_if_done(connection: psycopg.Connection, batch: Batch) -> Ending | None:
+def end_if_done(
+    connection: psycopg.Connection, batch: Batch, stop: Callable[[], bool] = lambda: False
+) -> Ending | None:
     """Ends a batch of which nothing is left to do; None while something is, or where it has ended.
 
     Whoever has done its last chunk asks, and whoever has planned it: one of them is the last to ask.
-    Raises LoaderError where the ledger does not have the chunks that were planned.
+    Raises LoaderError where the ledger does not have the chunks that were planned, and Stopped.
     """
     done = connection.execute(query("loader", "done_plan"), {"batch_no": batch.batch_no}).fetchone()
     if done is None:
@@ -186,8 +189,17 @@ def end_if_done(connection: psycopg.Connection, batch: Batch) -> Ending | None:
     began = time.monotonic()
     with bound(batch=batch.id, request_id=request_id):
         try:
-            places = decode_content(content).places
-            ending = end_batch(connection, batch, chunk_count=chunk_count, places=places)
+            read = decode_content(content)
+            ending = end_batch(
+                connection,
+                batch,
+                chunk_count=chunk_count,
+                places=read.places,
+                from_dump=read.from_dump,
+                stop=stop,
+            )
+        except Stopped:
+            raise
         except LoaderError as error:
             if goes_on(connection, batch):
                 raise

@@ -64,6 +64,8 @@ def how_it_goes(batch: dict[str, Any]) -> dict[str, str | None]:
         "expected end": None if progress["expected_end"] is None else moment(progress["expected_end"]),
         "deadline": None if batch["deadline"] is None else moment(batch["deadline"]) + late,
         "withdrawn by": withdrawn_by,
+        "replaces": batch["replaces"] and f"batch {batch['replaces']}",
+        "replaced by": batch["replaced_by"] and f"batch {batch['replaced_by']}",
         "withdrawal": f"asked for; {reversed_chunks}" if being_withdrawn else None,
         "totals": TOTALS.get(batch["totals"]),
         "its rows": {None: None, True: "are thrown away", False: "wait to be thrown away"}[thrown_away],

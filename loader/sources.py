@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from io import BufferedIOBase
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from loader.formats.delimited import csv_chunks
 from loader.formats.lines import LineReader
 from loader.formats.ndjson import ndjson_chunks
 from loader.formats.parquet import parquet_chunks
-from loader.inputs import Address, Input, StoredStream, find_input, spool
+from loader.inputs import BLOCK_BYTES, Address, Input, StoredStream, find_input, spool
 
 
 class Source(Protocol):
@@ -41,8 +41,17 @@ class Source(Protocol):
         """How many of these `chunks` has read so far."""
         ...
 
+    @property
+    def dump_rows(self) -> int | None:
+        """How many prices a dump has; None of what is no dump."""
+        ...
+
     def content_hash(self) -> bytes:
-        """SHA-256 of the whole content as it is stored, 32 bytes."""
+        """SHA-256 of the content, 32 bytes: of files as they are stored, of a dump of its rows."""
+        ...
+
+    def stored_hash(self) -> bytes | None:
+        """SHA-256 of the bytes as they are stored, where that is another."""
         ...
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
@@ -64,6 +73,13 @@ class Files:
         self.size = sum(file.size for file in self.files)
         self.position = 0
 
+    @property
+    def dump_rows(self) -> None:
+        return None
+
+    def stored_hash(self) -> None:
+        return None
+
     def content_hash(self) -> bytes:
         """Of one file its own, of several the hash of their hashes."""
         hashes = [file.content_hash() for file in self.files]
@@ -72,6 +88,7 @@ class Files:
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
         """Raises FileRejected where a file cannot be read, or changes underway, and when none has a row."""
         chunk_count = size_before = 0
+        refuse_twins(self.files)
         for file in self.files:
             for chunk, position in chunks_of(file, rows_max):
                 chunk_count += 1
@@ -81,6 +98,25 @@ class Files:
         self.position = self.size
         if not chunk_count:
             self.files[-1].refuse_as_empty()
+
+
+def refuse_twins(files: Sequence[Input]) -> None:
+    """Raises FileRejected where a file has the same rows as one before it, packed the same way or not."""
+    seen: dict[bytes, Input] = {}
+    for file in files if len(files) > 1 else ():
+        first = seen.setdefault(unpacked_hash(file), file)
+        if first is not file and any(True for _ in chunks_of(file, 1)):
+            file.reject(f"the same content as {first.name}; its rows would count twice")
+
+
+def unpacked_hash(file: Input) -> bytes:
+    """SHA-256 of the content, unpacked; of a damaged file, up to the damage, which reading it tells."""
+    digest = hashlib.sha256()
+    with file.open() as stored, suppress(UnreadableStream):
+        content, _ = content_of(stored, file.size)
+        while block := content.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.digest()
 
 
 def chunks_of(file: Input, rows_max: int) -> Iterator[tuple[Chunk, int]]:

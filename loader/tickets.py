@@ -202,8 +202,8 @@ class Tickets:
         to do would meet it first, again and again."""
         try:
             with translated_errors():
-                ending = end_if_done(connection, batch)
-        except AWAY:
+                ending = end_if_done(connection, batch, self.stop.is_set)
+        except (*AWAY, Stopped):
             raise
         except LoaderError as error:
             self.give_up(connection, batch, PlanBatch(batch.id), str(error))

@@ -92,44 +92,77 @@ def ask(connection: psycopg.Connection, batch: Batch, by: str | None = None) -> 
     return asked is not None
 
 
+class Unreversed(Exception):
+    """A batch cannot be taken out before its reversal is written."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(f"batch {batch.id}")
+        self.batch = batch
+
+
 def carry_out(connection: psycopg.Connection, batch: Batch, stop: Callable[[], bool] = lambda: False) -> bool:
     """Takes out what was asked for; False where it was stopped before."""
-    if take_out(connection, batch):
-        return True
-    connection.execute(query("loader", "summarize_prices"))
-    while not take_out(connection, batch):
-        if stop():
-            return False
-        if not reverse_chunk(connection, batch):
-            time.sleep(POLL_S)  # another is at the last ones
-    return True
+    while True:
+        try:
+            take_out(connection, batch)
+            return True
+        except Unreversed:
+            try:
+                write_reversal(connection, batch, stop)
+            except Stopped:
+                return False
 
 
-def take_out(connection: psycopg.Connection, batch: Batch) -> bool:
-    """The transaction that ends it; False, with nothing changed, while a reversal has to be written first."""
-    key = {"batch_no": batch.batch_no}
+def take_out(connection: psycopg.Connection, batch: Batch) -> None:
+    """The transaction that ends it. Raises Unreversed, with nothing changed."""
     began = time.monotonic()
     with connection.transaction():
-        state = connection.execute(query("loader", "hold_batch"), key).fetchone()
+        state = connection.execute(query("loader", "hold_batch"), {"batch_no": batch.batch_no}).fetchone()
         if state not in {("loading",), ("failed",), ("published",)}:
-            return True  # somebody else was first
+            return  # another was first
         if state == ("published",):
-            unposted = connection.execute(
-                query("loader", "unpost"), {"posting_no": batch.batch_no}
-            ).fetchone()
-            if unposted is None:
-                left = connection.execute(query("loader", "unreversed"), key).fetchone()
-                if left != (0,):
-                    return False
-                connection.execute(query("loader", "post"), {"posting_no": -batch.batch_no})
+            take_out_of_answers(connection, batch)
             connection.execute(query("loader", "raise_version"))
-        connection.execute(query("loader", "set_withdrawn"), key)
-        connection.execute(query("loader", "forget_plan"), key)
-        connection.execute(query("loader", "discard"), key)
+        bury(connection, batch)
         record_event(connection, batch, "withdrawn")
     spent = {"batch_id": batch.id, "event": "withdrawn", "seconds": time.monotonic() - began}
     connection.execute(query("loader", "time_event"), spent)
-    return True
+
+
+def take_out_of_answers(connection: psycopg.Connection, batch: Batch) -> None:
+    """Within a transaction that holds a published batch: its totals count no more. Raises Unreversed."""
+    if connection.execute(query("loader", "unpost"), {"posting_no": batch.batch_no}).fetchone() is None:
+        if unreversed_chunks(connection, batch):
+            raise Unreversed(batch)
+        connection.execute(query("loader", "post"), {"posting_no": -batch.batch_no})
+
+
+def bury(
+    connection: psycopg.Connection, batch: Batch, *, by: str | None = None, replaced_by: UUID | None = None
+) -> None:
+    """Within that transaction: the ledger's word that it counts no more, and its rows to be thrown away."""
+    key = {"batch_no": batch.batch_no}
+    values = {**key, "done_by": by, "replaced_by": replaced_by}
+    connection.execute(query("loader", "set_withdrawn"), values)
+    connection.execute(query("loader", "tell_end"), key)
+    connection.execute(query("loader", "forget_plan"), key)
+    connection.execute(query("loader", "discard"), key)
+
+
+def write_reversal(connection: psycopg.Connection, batch: Batch, stop: Callable[[], bool]) -> None:
+    """Writes what is left of a batch's reversal, shared out with all who do. Raises Stopped."""
+    connection.execute(query("loader", "summarize_prices"))
+    while unreversed_chunks(connection, batch):
+        if stop():
+            raise Stopped(f"the reversal of batch {batch.id} was stopped; a worker goes on with it")
+        if not reverse_chunk(connection, batch):
+            time.sleep(POLL_S)  # another is at the last ones
+
+
+def unreversed_chunks(connection: psycopg.Connection, batch: Batch) -> int:
+    """How many still have no reversal, those that another is at included."""
+    row = connection.execute(query("loader", "unreversed"), {"batch_no": batch.batch_no}).fetchone()
+    return row[0] if row else 0
 
 
 def reverse_chunk(connection: psycopg.Connection, batch: Batch) -> bool:

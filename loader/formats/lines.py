@@ -5,6 +5,7 @@ A megabyte is read at a time, and its line ends are counted, not visited: a mill
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 
 import polars as pl
@@ -70,14 +71,18 @@ class LineReader:
             raise FileRejected(self._fault)
         return taken.getvalue()
 
-    def skip_past(self, line: bytes) -> bool:
-        """Goes on behind the next line that is exactly `line`; False where there is none, at the end."""
+    def skip_past(self, line: bytes, skipped: Callable[[memoryview], object] = lambda _: None) -> bool:
+        """Goes on behind the next line that is exactly `line`; False where there is none, at the end.
+
+        `skipped` is given the lines before it, in pieces.
+        """
         found = False
         while not found and (self._at < self._end or self._read_block()):
             at = find_line(self._block, line, self._at, self._end)
             found = at is not None
             passed = self._end if at is None else at
             self.line += count_lines(self._block, self._at, passed)
+            skipped(memoryview(self._block)[self._at : passed])
             self._at = passed
         self.take(int(found))
         return found

@@ -8,6 +8,6 @@ WHERE
     AND plans.batch_no = planned_chunks.batch_no
 RETURNING
     batches.id, batches.key, batches.content_hash, batches.state, batches.chunk_rows, batches.row_count,
-    batches.error_count, batches.withdrawn_by, batches.dry_run, batches.request_id, planned_chunks.first_line,
-    planned_chunks.begin_byte, planned_chunks.end_byte, planned_chunks.object_key, planned_chunks.attempts,
+    batches.error_count, batches.withdrawn_by, batches.dry_run, batches.adds, batches.replaces, batches.request_id,
+    planned_chunks.first_line, planned_chunks.begin_byte, planned_chunks.end_byte, planned_chunks.object_key, planned_chunks.attempts,
     planned_chunks.failure, plans.content;

@@ -4,5 +4,7 @@ SELECT
     batches.withdrawn_by IS NOT NULL AS withdrawn,
     (SELECT count(*) FROM chunks WHERE chunks.batch_no = batches.batch_no) AS chunk_count,
     (SELECT coalesce(sum(row_count), 0) FROM chunks WHERE chunks.batch_no = batches.batch_no)::bigint AS row_count,
-    (SELECT coalesce(sum(error_count), 0) FROM chunks WHERE chunks.batch_no = batches.batch_no)::bigint AS error_count
+    (SELECT coalesce(sum(error_count), 0) FROM chunks WHERE chunks.batch_no = batches.batch_no)::bigint AS error_count,
+    (SELECT coalesce(sum(prices_sum), 0) FROM chunks WHERE chunks.batch_no = batches.batch_no) AS prices_sum,
+    batches.source
 FROM batches WHERE batch_no = %(batch_no)s FOR NO KEY UPDATE;

@@ -16,7 +16,8 @@ from loader.check import Ports, check
 from loader.errors import Stopped
 from loader.ledger import Batch, Order, chunk_transaction, find_batch, known_ports, open_batch, write_chunk
 from loader.load import Options, load
-from loader.publish import Places, end_batch, give_up
+from loader.places import Places
+from loader.publish import end_batch, give_up
 from loader.sources import Files
 from loader.withdraw import ask, withdraw
 from tests.loader.batches import add_places, make_rows, write_csv

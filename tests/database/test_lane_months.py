@@ -12,7 +12,8 @@ import pytest
 
 from loader.ledger import Batch
 from loader.load import Options, load
-from loader.publish import Places, end_batch
+from loader.places import Places
+from loader.publish import end_batch
 from loader.sources import Files
 from loader.withdraw import find_by_name, withdraw
 from local.postgres import PostgresServer

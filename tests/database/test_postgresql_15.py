@@ -20,7 +20,7 @@ from database.connect import make_pool
 from database.queries import query
 from loader.compact import fold_all
 from loader.load import Options, load
-from loader.publish import Places, Port, Region
+from loader.places import Places, Port, Region
 from loader.sources import Files
 from local.postgres import PostgresServer, free_port, installed_bin_dirs
 from tests.postgres import PASSWORD, ROLES, Database

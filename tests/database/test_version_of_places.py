@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from database.queries import query
-from loader.publish import Places, Port, Region, upsert_places
+from loader.places import Places, Port, Region, upsert_places
 from tests.database.waiting import begin_and_wait
 from tests.postgres import Database
 from tests.waiting import TIMEOUT_S

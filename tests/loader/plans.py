@@ -9,7 +9,7 @@ from uuid import UUID
 from loader.chunks import COLUMNS
 from loader.content import Content, encode_content
 from loader.ledger import Batch, Order, open_batch
-from loader.publish import Places
+from loader.places import Places
 from storage.bucket import Bucket
 from storage.layout import batch_id_of, content_key
 from tests.loader.batches import Row

@@ -20,7 +20,8 @@ from loader import callbacks
 from loader.callbacks import KEYS, deliver_callbacks
 from loader.check import Ports, check
 from loader.ledger import Batch, Order, chunk_transaction, known_ports, open_batch, write_chunk
-from loader.publish import Places, end_batch, give_up
+from loader.places import Places
+from loader.publish import end_batch, give_up
 from loader.sources import Files
 from local.postgres import free_port
 from tests.access.receiver import Receiver, is_genuine, receiving

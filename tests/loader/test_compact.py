@@ -18,7 +18,8 @@ from loader.compact import fold_all
 from loader.errors import Stopped
 from loader.ledger import Order, chunk_transaction, claim_chunk, open_batch, write_chunk
 from loader.load import Options, load
-from loader.publish import Places, end_batch
+from loader.places import Places
+from loader.publish import end_batch
 from loader.sources import Files
 from loader.withdraw import withdraw
 from tests.database.waiting import waiting_for_locks

@@ -14,7 +14,8 @@ from loader import deadlines
 from loader.check import Ports, check
 from loader.deadlines import NEAR_S, note_late
 from loader.ledger import Batch, Order, chunk_transaction, claim_chunk, known_ports, open_batch, write_chunk
-from loader.publish import Places, end_batch, give_up
+from loader.places import Places
+from loader.publish import end_batch, give_up
 from loader.sources import Files
 from loader.withdraw import ask
 from tests.loader.batches import json_of, make_rows, run, write_csv

@@ -13,7 +13,7 @@ from loader.dump import Dump, is_dump, unescape
 from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import zstd
 from loader.formats.content import Peekable
-from loader.publish import Port, Region
+from loader.places import Port, Region
 from tests.loader.dumps import HEAD, PORTS, PRICES, REGIONS, TAIL, dump_text, section, write_dump
 
 SAMPLE = Path(__file__).parents[2] / "local" / "sample.sql"
@@ -397,8 +397,10 @@ def test_a_dump_may_be_compressed(compress: Callable[[bytes], bytes], path: Path
     dump = Dump(path)
     assert dump.places.ports == EXPECTED_PORTS
     assert len(price_lines(dump)) == len(PRICES)
-    assert dump.content_hash() == sha256(stored).digest()
+    assert dump.stored_hash() == sha256(stored).digest()
     assert dump.position == dump.size == len(stored)
+    plain = Dump(write_dump(path.with_suffix(".plain"), dump_text()))
+    assert dump.content_hash() == plain.content_hash()
 
 
 def test_a_compressed_dump_that_ends_early_is_told_by_line(path: Path) -> None:

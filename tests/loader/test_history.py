@@ -17,7 +17,8 @@ from loader.discard import discard_all
 from loader.errors import Stopped
 from loader.ledger import Order, find_batch, open_batch, who
 from loader.load import Options, load
-from loader.publish import Places, end_batch, give_up
+from loader.places import Places
+from loader.publish import end_batch, give_up
 from loader.sources import Files
 from loader.withdraw import withdraw
 from tests.loader.batches import (

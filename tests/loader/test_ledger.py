@@ -24,7 +24,8 @@ from loader.ledger import (
     write_chunk,
 )
 from loader.load import Options, load
-from loader.publish import Places, end_batch
+from loader.places import Places
+from loader.publish import end_batch
 from loader.sources import Files
 from loader.withdraw import withdraw
 from tests.database.waiting import waiting_for_locks

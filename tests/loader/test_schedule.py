@@ -13,8 +13,9 @@ import pytest
 from database.queries import query
 from loader import schedule
 from loader.errors import LoaderError
+from loader.places import Places, Port
 from loader.planned import PlannedChunk
-from loader.publish import Ending, Places, Port, give_up
+from loader.publish import Ending, give_up
 from loader.redrive import begin_again
 from loader.schedule import (
     do_chunk,

@@ -18,7 +18,8 @@ from loader.discard import discard_all
 from loader.errors import Stopped, UsageError
 from loader.ledger import Order, open_batch
 from loader.load import Options, load
-from loader.publish import Places, end_batch
+from loader.places import Places
+from loader.publish import end_batch
 from loader.sources import Files
 from loader.withdraw import Withdrawal, ask, carry_out_all, find_by_name, withdraw
 from tests.database.waiting import waiting_for_locks
@@ -152,7 +153,15 @@ def test_a_batch_that_is_rejected_while_its_withdrawal_is_asked_for_stays_reject
 ) -> None:
     """Found as one that is loading; by the time it is asked for, it has ended."""
     batch = open_batch(connection, Order("k", b"1" * 32, "a.csv", 10))
-    end = {"state": "rejected", "row_count": 0, "chunk_count": 0, "error_count": 1, "failure": None}
+    end = {
+        "state": "rejected",
+        "row_count": 0,
+        "chunk_count": 0,
+        "error_count": 1,
+        "failure": None,
+        "from_dump": False,
+        "prices_sum": None,
+    }
     with ports.connect("rates_loader") as other, ThreadPoolExecutor(1) as executor:
         with other.transaction():
             other.execute(query("loader", "end_batch"), {"batch_no": batch.batch_no, **end})

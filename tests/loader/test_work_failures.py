@@ -125,10 +125,10 @@ def test_a_batch_whose_end_fails_is_given_up_and_keeps_no_other_waiting(
 ) -> None:
     real = tickets.end_if_done
 
-    def failing_end(connection: psycopg.Connection, batch: Batch) -> Ending | None:
+    def failing_end(connection: psycopg.Connection, batch: Batch, stop: Callable[[], bool]) -> Ending | None:
         if batch.key == "poison":
             raise ValueError("boom")
-        return real(connection, batch)
+        return real(connection, batch, stop)
 
     rows = make_rows(20, seed=2)
     with monkeypatch.context() as patch:

@@ -84,6 +84,7 @@ class World:
     done: Counter[str] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    begun: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -211,6 +212,50 @@ def answered(connection: psycopg.Connection, orig_code: str, dest_code: str, *, 
     """By the API's own statement."""
     rows = day_totals(connection, (orig_code, dest_code), DAYS[0], DAYS[-1])
     return batches_in({(day,): (total, count) for day, total, count in rows}, {(day,) for day in DAYS}, lanes)
+
+
+REPLACED = 40  # times, at least
+
+
+def test_readers_of_every_isolation_level_see_one_of_two_that_replace_each_other(world: World) -> None:
+    """Folded or not; never both, and never neither."""
+
+    def replace_on() -> None:
+        chance = random.Random(1)  # noqa: S311
+        held, number = "0: first", 0
+        load(Files([world.files[0]]), Options(key=held, chunk_rows=CHUNK_ROWS))
+        world.begun.set()
+        while world.goes_on():
+            number = chance.choice([one for one in range(BATCHES) if one != number])
+            key = f"{number}: {world.done['replaced']}"
+            options = Options(key=key, replace=held, chunk_rows=CHUNK_ROWS)
+            assert load(Files([world.files[number]]), options).state == "published"
+            held = key
+            world.count("replaced")
+
+    def read_on(level: IsolationLevel, reader: int) -> None:
+        assert world.begun.wait(STUCK_S)
+        world.read(level, reader)
+
+    def end_in_time() -> None:
+        deadline = time.monotonic() + STUCK_S
+        while world.goes_on():
+            done = world.done
+            if done["replaced"] >= REPLACED and min(done[level.name] for level in LEVELS) >= 100:
+                world.over.set()
+            assert time.monotonic() < deadline, done
+            world.over.wait(0.1)
+
+    with ThreadPoolExecutor(10) as executor:
+        tasks: list[tuple] = [(replace_on,), (world.tidy, 1), (end_in_time,)]
+        tasks += [(read_on, level, reader) for reader, level in enumerate(LEVELS * 2)]
+        running = [executor.submit(world.run, *task) for task in tasks]
+        for one in running:
+            one.result(2 * STUCK_S)
+    assert {bits.bit_count() for bits in world.seen} == {1}
+    ways = dict(world.database.rows(WITHDRAWN))
+    assert ways.keys() == {False, True}, "some were folded when they were replaced, and some were not"
+    assert_totals_are_what_was_published(world.database)
 
 
 WITHDRAWN = """

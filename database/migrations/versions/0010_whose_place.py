@@ -1,0 +1,11 @@
+"""whose place"""
+
+from database.migrate import run_sql_beside
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Applies the .sql file of the same name."""
+    run_sql_beside(__file__)

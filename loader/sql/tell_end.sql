@@ -1,0 +1,10 @@
+-- Whoever is to be told of how a batch ended is told now; of the same end again, once more.
+INSERT INTO callbacks (batch_id, outcome)
+SELECT id, state FROM batches WHERE batch_no = %(batch_no)s AND callback_url IS NOT NULL
+ON CONFLICT (batch_id, outcome) DO UPDATE SET
+created_at = clock_timestamp(),
+next_try_at = clock_timestamp(),
+attempts = 0,
+answer = NULL,
+told_at = NULL,
+given_up_at = NULL;
