@@ -6,6 +6,6 @@ leaves undone → `wsgi` makes the app from the environment → `app` puts it to
 
 `rates` answers a `question`, from `totals` or by `widening`, as JSON or `as_csv`; `answers` keeps them.
 
-A batch comes in by `bearers` → `orders` → `intake` → `acceptance`; none of them asks the database. It is told
-of by `known`, from the `ledger` over the `store`, or so far from the bucket.
+A batch comes in by `bearers` → `orders` → `intake` → `acceptance`; none of them needs the database. It is
+told of by `known`, from the `ledger` over the `store`, or so far from the bucket.
 """

@@ -1,45 +1,117 @@
 """Accepts a batch by writing its manifest, which is there once: whoever comes later meets the first one's.
 
-No database is asked; the loader meets the manifest, and so does `known`.
+What is known of the key is compared first, as the ledger has it: it knows keys whose manifests are long gone.
+Where the database is away, a batch is accepted all the same, and the loader compares.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from api.errors import Refusal
-from api.known import is_there
+from api.known import KnownBatches, is_there
+from api.ledger import SentBefore
+from database.errors import DatabaseUnavailable, SchemaMissing
 from storage.bucket import Bucket
 from storage.errors import ObjectExists, StorageError, StorageUnavailable
-from storage.layout import manifest_key
-from storage.manifest import Manifest, read_manifest, write_manifest
+from storage.manifest import Manifest, other_terms, read_manifest, replace_manifest, write_manifest
 from telemetry.log import get_logger
 
 log = get_logger("rates.api")
 
 
-def accept(bucket: Bucket, manifest: Manifest) -> Manifest:
+def accept(known: KnownBatches, manifest: Manifest) -> Manifest:
     """The manifest that holds for the batch: this one, or an earlier one for the same content.
 
-    Content that nobody needs then is deleted. Raises 409 where the batch has other content, and
-    StorageUnavailable: then the same request may be sent again.
+    Content that is not needed then is deleted. One that was rejected, or may have been, is judged anew.
+    Raises 409 where the key has other content or options, or was withdrawn, and StorageUnavailable: then the
+    same request may be sent again.
     """
-    held = claim(bucket, manifest)
+    bucket = known.bucket
+    try:
+        may_be_rejected = refuse_known(known, manifest)
+        held = claim(bucket, manifest)
+        if held is not None and held.content != manifest.content:
+            refuse_other(held, manifest)
+    except Refusal:
+        discard(bucket, manifest.content)
+        raise
     if held is None:
         discard(bucket, manifest.content)
-        raise StorageUnavailable(f"the manifest of batch {manifest.batch} could not be written")
+        raise not_written(manifest)
     if held.content == manifest.content:
         return held
-    if held.sha256 != manifest.sha256:
-        discard(bucket, manifest.content)
-        raise content_taken(held, manifest)
     if is_there(bucket, held.content):
         discard(bucket, manifest.content)
-        return held
-    # It was deleted, by hand or after its days; the batch may still have to be done.
-    renewed = msgspec.structs.replace(held, content=manifest.content)
-    bucket.put(manifest_key(manifest.batch), msgspec.json.encode(renewed))
-    return renewed
+    else:  # deleted, by hand or after its days; the batch may still have to be done
+        held = msgspec.structs.replace(held, content=manifest.content)
+        replace_manifest(bucket, held)
+    return send_again(bucket, held) if may_be_rejected else held
+
+
+def not_written(manifest: Manifest) -> StorageUnavailable:
+    return StorageUnavailable(f"the manifest of batch {manifest.batch} could not be written")
+
+
+def send_again(bucket: Bucket, held: Manifest) -> Manifest:
+    """Has a batch judged anew, where it was rejected before now."""
+    again = msgspec.structs.replace(held, accepted_at=datetime.now(UTC))
+    replace_manifest(bucket, again)
+    return again
+
+
+def refuse_known(known: KnownBatches, manifest: Manifest, *, is_there: bool = True) -> bool:
+    """Whether the batch was rejected, as far as is known; `is_there` says whether its content is.
+
+    Raises 409 where its key is another batch's.
+    """
+    try:
+        before = known.ledger.sent_before(manifest.batch, manifest.key)
+    except (DatabaseUnavailable, SchemaMissing):
+        return True
+    if before is not None:
+        refuse_if_other(before, manifest)
+        # What was read of an upload cannot be compared with what would be put there now.
+        if not is_there and before.ended_at is not None and before.state not in ("rejected", "failed"):
+            raise key_taken(f"{whose(before)}, whose content has been read")
+    return before is not None and before.state == "rejected"
+
+
+def refuse_if_other(before: SentBefore, manifest: Manifest) -> None:
+    its = whose(before)
+    if before.withdrawn or before.state == "withdrawn":
+        raise key_taken(f"{its}, which was withdrawn")
+    if None not in {manifest.sha256, before.sha256} and manifest.sha256 != before.sha256:
+        raise content_taken(its, before.sha256, manifest)
+    refuse_other_options(its, before, manifest, named=before.id == manifest.batch)
+    if manifest.replaces not in {None, before.replaces_key, str(before.replaces)}:
+        raise key_taken(f"{its}, which replaces {before.replaces or 'none'}")
+
+
+def refuse_other(held: Manifest, manifest: Manifest) -> None:
+    """Whoever repeats a request means the same batch. Raises 409."""
+    its = whose(held)
+    if held.sha256 != manifest.sha256:
+        raise content_taken(its, held.sha256, manifest)
+    refuse_other_options(its, held, manifest)
+    if held.replaces != manifest.replaces:
+        raise key_taken(f"{its}, which replaces {held.replaces or 'none'}")
+
+
+def whose(held: Manifest | SentBefore) -> str:
+    if isinstance(held, Manifest):
+        return f"The key {held.key!r} belongs to batch {held.batch}"
+    return f"The key {held.key!r} belongs to batch {held.id} ({held.state})"
+
+
+def refuse_other_options(
+    its: str, held: Manifest | SentBefore, manifest: Manifest, *, named: bool = True
+) -> None:
+    differing = other_terms(held, manifest, named=named)
+    if differing is not None:
+        raise key_taken(f"{its}, which was sent with {differing}")
 
 
 def claim(bucket: Bucket, manifest: Manifest) -> Manifest | None:
@@ -62,12 +134,13 @@ def discard(bucket: Bucket, key: str) -> None:
         log.warning("superfluous content could not be deleted", object=key, reason=str(error))
 
 
-def content_taken(held: Manifest, manifest: Manifest) -> Refusal:
-    its = "not known, since it is put at an address of its own" if held.sha256 is None else held.sha256
-    why = f"whose content is another: its SHA-256 is {its}, that of this body is {manifest.sha256}"
-    return key_taken(held, why)
+def content_taken(its: str, sha256: str | None, manifest: Manifest) -> Refusal:
+    if manifest.sha256 is None:
+        return key_taken(f"{its}, whose content was the body of a request")
+    known = sha256 or "not known, since it is put at an address of its own"
+    why = f"whose content is another: its SHA-256 is {known}, that of this body is {manifest.sha256}"
+    return key_taken(f"{its}, {why}")
 
 
-def key_taken(held: Manifest, why: str) -> Refusal:
-    reason = f"The key {held.key!r} belongs to batch {held.batch}, {why}; use another Idempotency-Key."
-    return Refusal(409, "key_taken", reason)
+def key_taken(why: str) -> Refusal:
+    return Refusal(409, "key_taken", f"{why}; use another Idempotency-Key.")

@@ -18,11 +18,12 @@ from api.errors import BadParameter
 from api.intake import Body, take_in
 from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_status
 from api.ledger import STATES
-from api.orders import CONTENT, PARAMETERS, read_order
+from api.orders import PARAMETERS, read_order
 from api.pages import next_link
 from api.parameters import Parameter, by_name, number_parameter, read_parameters
 from api.threads import Threads
 from storage.layout import batch_id_of
+from storage.manifest import CONTENT
 from telemetry.metrics import emit
 
 LISTED, LISTED_MAX = 20, 100
@@ -60,7 +61,7 @@ class Batches:
             content = take_in(self.known.bucket, body, batch_of)
         key = order.key or f"{CONTENT}{content.sha256}"
         manifest = order.manifest(key, request, bearer, content)
-        held = accept(self.known.bucket, manifest)
+        held = accept(self.known, manifest)
         respond(response, of_manifest(held, "accepted"), falcon.HTTP_202)
         first = held.accepted_at == manifest.accepted_at
         emit(

@@ -12,11 +12,13 @@ import msgspec
 from api.errors import Refusal
 from api.ledger import STATES, BatchStatus, Fault, Ledger
 from storage.bucket import Bucket
-from storage.errors import ObjectMissing
+from storage.errors import ObjectMissing, StorageError
 from storage.manifest import Manifest, read_manifest
 
 # Of one batch, and of each in a list.
 FAULTS_SHOWN, FAULTS_LISTED = 100, 3
+# States of a batch that the bucket alone knows.
+ONLY_SENT = ("uploading", "accepted")
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -47,7 +49,7 @@ class KnownBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What `loader load --json` says of a batch, and what else is known; `errors` are the first ones."""
 
     batch: UUID
-    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["uploading", "accepted", *STATES]})]
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*ONLY_SENT, *STATES]})]
     rows: int = 0
     seconds: float = 0.0
     errors: list[RowFault] = []
@@ -63,6 +65,8 @@ class KnownBatch(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None = None
     content_hash: str | None
     request_id: str | None
+    replaces: str | None = None
+    replaced_by: UUID | None = None
     progress: Progress = Progress()
 
 
@@ -85,17 +89,33 @@ class KnownBatches:
         """The ledger's word, and the bucket's where it has none yet. Raises 404."""
         status = self.ledger.find(batch)
         if status is not None:
-            return status
+            return self.sent_again(status) or status
         manifest = self.manifest(batch)
         # Whoever loaded the same under this key, by `loader load` say, was there first; and by now the ledger
         # may have this one.
         found = self.state(of_manifest(manifest, "accepted"))
         return (found and self.ledger.find(found[0])) or manifest
 
+    def sent_again(self, status: BatchStatus) -> Manifest | None:
+        """What was sent again of a batch that was rejected, and is not judged anew yet."""
+        if status.state != "rejected":
+            return None
+        try:
+            manifest = read_manifest(self.bucket, status.id)
+        except StorageError:  # the ledger's word is good as well
+            return None
+        if manifest is None or self.state(of_manifest(manifest, "accepted")) is not None:
+            return None
+        return manifest
+
     def state(self, batch: KnownBatch) -> tuple[UUID, str] | None:
         """The ledger's word alone, and the id that it has the batch under."""
         return self.ledger.state(
-            batch.batch, key=batch.key, dry_run=batch.dry_run, content_hash=batch.content_hash
+            batch.batch,
+            key=batch.key,
+            dry_run=batch.dry_run,
+            content_hash=batch.content_hash,
+            sent_at=batch.created_at if batch.state in ONLY_SENT else None,
         )
 
     def manifest(self, batch: UUID) -> Manifest:
@@ -145,6 +165,7 @@ def of_manifest(manifest: Manifest, state: str) -> KnownBatch:
         deadline=manifest.deadline,
         content_hash=manifest.sha256,
         request_id=manifest.request_id,
+        replaces=manifest.replaces,
     )
 
 
@@ -178,5 +199,7 @@ def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
         failure=status.failure,
         content_hash=status.content_hash,
         request_id=status.request_id,
+        replaces=None if status.replaces is None else str(status.replaces),
+        replaced_by=status.replaced_by,
         progress=progress,
     )

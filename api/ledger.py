@@ -45,7 +45,27 @@ class BatchStatus:
     share: float | None
     rows_per_second: int | None
     expected_end: datetime | None
+    replaces: UUID | None
+    replaced_by: UUID | None
     seconds: float
+
+
+@dataclass(frozen=True)
+class SentBefore:
+    """The batch that has a key, and what it was sent with; `replaces_key` is of the one it replaces."""
+
+    id: UUID
+    key: str
+    state: str
+    sha256: str | None
+    source: str
+    deadline: datetime | None
+    callback_url: str | None
+    adds: bool
+    ended_at: datetime | None
+    withdrawn: bool
+    replaces: UUID | None
+    replaces_key: str | None
 
 
 class Fault(NamedTuple):
@@ -83,12 +103,22 @@ class Ledger:
         values = {"state": state, "before": before, "limit": limit}
         return self._statuses("batches", values)
 
+    def sent_before(self, batch: UUID, key: str) -> SentBefore | None:
+        """The batch of this key, or of this id."""
+
+        def ask(connection: psycopg.Connection) -> SentBefore | None:
+            with connection.cursor(row_factory=class_row(SentBefore)) as rows:
+                return rows.execute(query("api", "sent_before"), {"id": batch, "key": key}).fetchone()
+
+        return self.store.read(ask)
+
     def state(
-        self, batch: UUID, *, key: str, dry_run: bool, content_hash: str | None
+        self, batch: UUID, *, key: str, dry_run: bool, content_hash: str | None, sent_at: datetime | None
     ) -> tuple[UUID, str] | None:
-        """Of the batch of this id, or of the same one under another, which is told first."""
+        """Of the batch of this id, or of the same one under another, which is told first; None of one that
+        was rejected before `sent_at`."""
         values = {"id": batch, "key": key, "dry_run": dry_run, "content_hash": content_hash}
-        rows = self._rows("batch_state", values)
+        rows = self._rows("batch_state", {**values, "sent_at": sent_at})
         return rows[0] if rows else None
 
     def first_faults(self, statuses: list[BatchStatus], limit: int) -> dict[int, list[Fault]]:

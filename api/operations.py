@@ -22,12 +22,13 @@ from api.docs import Docs, OpenApi
 from api.health import Health, Live, Ready
 from api.known import KnownBatch
 from api.lanes import Lanes, LanesPage
-from api.orders import KEY_CHARS_MAX, KEY_HEADER, RESERVED
+from api.orders import KEY_CHARS_MAX, KEY_HEADER
 from api.parameters import Parameter
 from api.places import Ports, PortsPage, Regions, RegionsPage
 from api.rates import Rates, RatesAnswer
 from api.requests import CHARS_MAX, HEADER
 from api.uploads import FinishedUpload, UploadAnswer, Uploads
+from storage.manifest import MADE_HERE
 
 HTML, BYTES = "text/html", "application/octet-stream"
 # How files of prices are usually called, with an example; a body is told by its content all the same.
@@ -95,7 +96,7 @@ IDEMPOTENCY_KEY = RequestHeader(
         "type": "string",
         "minLength": 1,
         "maxLength": KEY_CHARS_MAX,
-        "pattern": rf"^(?!{'|'.join(RESERVED)})[!-~](?:[ -~]*[!-~])?$",
+        "pattern": rf"^(?!{'|'.join(MADE_HERE)})[!-~](?:[ -~]*[!-~])?$",
         "examples": ["march"],
     },
 )

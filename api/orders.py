@@ -17,14 +17,10 @@ from api.errors import BadParameter, Refusal
 from api.intake import Content
 from api.parameters import NOT_UTF8, Parameter, boolean_parameter, by_name, printable
 from storage.layout import batch_id_of, upload_key
-from storage.manifest import Manifest
+from storage.manifest import DRY_RUN, MADE_HERE, UNNAMED, Manifest, is_made_here
 
 KEY_HEADER = "Idempotency-Key"
 KEY_CHARS_MAX = NAME_CHARS_MAX = 200
-# Keys that are made here, or by the loader, for who gives none.
-CONTENT, DRY_RUN, UPLOAD = "sha256:", "dry-run:", "upload:"
-RESERVED = (CONTENT, DRY_RUN, UPLOAD, "s3://")
-SOURCE = "body"
 # RFC 3339. Its plus is a space where nobody encoded it.
 TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:([Zz])|([+ -]\d\d:\d\d))", re.ASCII
@@ -41,6 +37,8 @@ class Order:
     dry_run: bool
     deadline: datetime | None
     callback_url: str | None
+    adds: bool
+    replaces: str | None
 
     def manifest(
         self, key: str, request: falcon.Request, bearer: Token, content: Content | None = None
@@ -60,6 +58,8 @@ class Order:
             deadline=self.deadline,
             callback_url=self.callback_url,
             request_id=request.context.id,
+            adds=self.adds,
+            replaces=self.replaces,
         )
 
 
@@ -73,6 +73,8 @@ def read_order(request: falcon.Request, given: Mapping[str, Any]) -> Order:
         dry_run=dry_run,
         deadline=given["deadline"],
         callback_url=given["callback_url"],
+        adds=given["add"],
+        replaces=given["replaces"],
     )
 
 
@@ -87,8 +89,8 @@ def read_key(request: falcon.Request) -> str | None:
     if not (key.strip() and len(key) <= KEY_CHARS_MAX and key.isprintable()):
         reason = f"{KEY_HEADER} is 1 to {KEY_CHARS_MAX} printable characters in UTF-8."
         raise Refusal(400, "invalid_key", reason)
-    if key.startswith(RESERVED):
-        reason = f"{KEY_HEADER} begins with one of {', '.join(RESERVED)}, which are kept for keys made here."
+    if is_made_here(key):
+        reason = f"{KEY_HEADER} begins with one of {', '.join(MADE_HERE)}, which are kept for keys made here."
         raise Refusal(400, "invalid_key", reason)
     return key
 
@@ -97,6 +99,13 @@ def read_name(name: str, text: str) -> str:
     if not text or len(text) > NAME_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
         reason = f"{name} is {text[:NAME_CHARS_MAX]!r}; expected 1 to {NAME_CHARS_MAX} printable characters."
         raise BadParameter(reason, code="invalid_file")
+    return text
+
+
+def read_replaces(name: str, text: str) -> str:
+    if not text.strip() or len(text) > KEY_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
+        reason = f"{name} is {text[:KEY_CHARS_MAX]!r}; expected the id or key of a batch."
+        raise BadParameter(reason, code="invalid_replaces")
     return text
 
 
@@ -146,9 +155,17 @@ PARAMETERS = by_name(
     Parameter(
         "file",
         "What the sender calls the file; faults are told by it.",
-        printable(NAME_CHARS_MAX) | {"default": SOURCE, "examples": ["march.csv"]},
+        printable(NAME_CHARS_MAX) | {"default": UNNAMED, "examples": ["march.csv"]},
         read_name,
-        default=SOURCE,
+        default=UNNAMED,
         codes=("invalid_file",),
     ),
+    Parameter(
+        "replaces",
+        "The id or key of the published batch whose place it takes: one goes out as the other comes in.",
+        printable(KEY_CHARS_MAX) | {"examples": ["march"]},
+        read_replaces,
+        codes=("invalid_replaces",),
+    ),
+    boolean_parameter("add", "Of a dump: whether to count it beside another one.", default=False),
 )

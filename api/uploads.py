@@ -16,18 +16,27 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from access.tokens import WRITE
-from api.acceptance import claim, discard, key_taken
+from api.acceptance import (
+    claim,
+    discard,
+    key_taken,
+    not_written,
+    refuse_known,
+    refuse_other,
+    send_again,
+    whose,
+)
 from api.batches import respond
 from api.bearers import Bearers
 from api.errors import Refusal
 from api.known import KnownBatch, KnownBatches, Time, batch_id, is_there, of_manifest
 from api.orders import PARAMETERS as ORDER_PARAMETERS
-from api.orders import UPLOAD, read_order
+from api.orders import read_order
 from api.parameters import by_name, number_parameter, read_parameters
 from storage.bucket import Bucket
-from storage.errors import ObjectExists, ObjectMissing, StorageUnavailable
+from storage.errors import ObjectExists, ObjectMissing
 from storage.layout import parts_key
-from storage.manifest import Manifest
+from storage.manifest import UPLOADED, Manifest
 from storage.parts import PART_BYTES_MAX, Part, PartedUpload, begin_upload
 from telemetry.log import get_logger
 
@@ -101,12 +110,16 @@ class Uploads:
         size = given["size"]
         order = read_order(request, given)
         bucket = self.known.bucket
-        manifest = order.manifest(order.key or f"{UPLOAD}{uuid4()}", request, bearer)
+        manifest = order.manifest(order.key or f"{UPLOADED}{uuid4()}", request, bearer)
+        there = is_there(bucket, manifest.content)
+        may_be_rejected = refuse_known(self.known, manifest, is_there=there)
         held = claim(bucket, manifest)
         if held is None:
-            raise StorageUnavailable(f"the manifest of batch {manifest.batch} could not be written")
+            raise not_written(manifest)
         refuse_other(held, manifest)
-        if is_there(bucket, held.content):
+        if may_be_rejected and held != manifest:
+            held = send_again(bucket, held)
+        if there:
             respond(response, of_manifest(held, "accepted"))
             return
         upload = self._address(held, size)
@@ -121,7 +134,7 @@ class Uploads:
         if announced is None and (size is None or size <= self.single_bytes_max):
             return Upload("PUT", expires_at, url=bucket.put_address(held.content, EXPIRES_S, size))
         if announced is not None and announced.size != size:
-            raise key_taken(held, f"which was announced with {announced.size:,} bytes")
+            raise key_taken(f"{whose(held)}, which was announced with {announced.size:,} bytes")
         if announced is None or not is_under_way(bucket, held.content, announced):
             announced = self._announce(held, size or 0, again=announced is not None)
         parted = PartedUpload(bucket, held.content, announced.upload_id)
@@ -202,17 +215,6 @@ def refuse_incomplete(parts: list[Part], announced: Announced) -> None:
         named = "; ".join(faults[:NAMED_MAX])
         reason = f"The parts are not the {announced.size:,} bytes that were announced: {named}{more}."
         raise Refusal(409, "upload_incomplete", reason)
-
-
-def refuse_other(held: Manifest, manifest: Manifest) -> None:
-    """Whoever repeats a request means the same batch."""
-    if held.content != manifest.content:
-        raise key_taken(held, "whose content was the body of a request")
-    names = ("source", "deadline", "callback_url")
-    others = [name for name in names if getattr(held, name) != getattr(manifest, name)]
-    if others:
-        given = ", ".join({"source": "file"}.get(name, name) for name in others)
-        raise key_taken(held, f"which was announced with another {given}")
 
 
 def find_announced(bucket: Bucket, batch: UUID) -> Announced | None:

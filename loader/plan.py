@@ -86,7 +86,7 @@ def plan_batch(
     with translated_errors(), bound(batch=manifest.batch, request_id=manifest.request_id):
         if find_batch(connection, manifest.key) is None and not is_there(bucket, manifest):
             return None
-        batch = open_accepted(connection, manifest)
+        batch = open_accepted(connection, manifest, etag_of(bucket, manifest))
         if not goes_on(batch):
             return batch
         with planning_lock(connection, batch) as mine:
@@ -100,6 +100,16 @@ def plan_batch(
                 if give_up(connection, batch, str(reason)):
                     given_up(str(reason))
         return find_batch(connection, batch.key)
+
+
+def etag_of(bucket: Bucket, manifest: Manifest) -> str | None:
+    """Of an object that its sender has put there, past the API; None of others, and while it is not there."""
+    if manifest.sha256 is not None:
+        return None
+    try:
+        return bucket.look(manifest.content).etag
+    except ObjectMissing:
+        return None
 
 
 def goes_on(batch: Batch) -> bool:
@@ -176,6 +186,7 @@ class Planning:
         source = self.manifest.source
         content = Content(self.bucket.name, found.key, found.etag, found.size, source, kind="delimited")
         self.execute("set_plan_content", content=encode_content(content))
+        self.execute("set_object_etag", etag=found.etag)
         if self.manifest.sha256 is None:
             # Its sender put it into the bucket, past the API, which counts what goes through it. Once, since
             # nobody looks again.

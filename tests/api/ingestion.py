@@ -36,6 +36,7 @@ BATCH_KEYS = {
         "created_at",
     ),
     *("ended_at", "dry_run", "deadline", "late_since", "failure", "content_hash", "request_id", "progress"),
+    *("replaces", "replaced_by"),
 }
 PROGRESS_KEYS = {"share", "rows", "rows_per_second", "chunks", "chunks_planned", "expected_end"}
 

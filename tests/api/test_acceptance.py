@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 import pytest
 
 from api.acceptance import accept
+from api.known import KnownBatches
+from api.ledger import Ledger
 from storage.bucket import Bucket
 from storage.errors import ObjectExists, StorageUnavailable
 from storage.layout import batch_id_of, content_key
@@ -37,6 +40,17 @@ class Unlucky(Bucket):
         return super().find(key)
 
 
+class NewToIt(Ledger):
+    """Has no batch of any key."""
+
+    def sent_before(self, batch: UUID, key: str) -> None:  # noqa: ARG002
+        return None
+
+
+def known(bucket: Bucket) -> KnownBatches:
+    return KnownBatches(NewToIt(cast(Any, None)), bucket)
+
+
 @pytest.fixture
 def manifest(store: BatchStorage) -> Manifest:
     """Of content that is there."""
@@ -52,18 +66,18 @@ def test_a_manifest_whose_answer_was_lost_holds(
     store: BatchStorage, manifest: Manifest, error: type[Exception]
 ) -> None:
     """The second is what botocore gets when it asks again."""
-    assert accept(Unlucky(store.name, error=error), manifest) == manifest
+    assert accept(known(Unlucky(store.name, error=error)), manifest) == manifest
     assert manifest.content in keys_in(store)
 
 
 def test_where_there_is_no_manifest_its_content_is_deleted(store: BatchStorage, manifest: Manifest) -> None:
     with pytest.raises(StorageUnavailable):
-        accept(Unlucky(store.name, makes=False), manifest)
+        accept(known(Unlucky(store.name, makes=False)), manifest)
     assert manifest.content not in keys_in(store)
 
 
 def test_where_nobody_knows_content_stays(store: BatchStorage, manifest: Manifest) -> None:
     with pytest.raises(StorageUnavailable):
-        accept(Unlucky(store.name, reads=False), manifest)
+        accept(known(Unlucky(store.name, reads=False)), manifest)
     assert manifest.content in keys_in(store)
     assert read_manifest(store.bucket, manifest.batch) == manifest

@@ -151,18 +151,33 @@ def test_a_key_that_somebody_else_had_first_leads_to_their_batch(
     assert answer.headers["content-location"] == f"/batches/{first}"
 
 
-@pytest.mark.parametrize("how", ["content", "dry run", "withdrawn", "upload"])
-def test_a_key_that_somebody_else_had_for_another_batch_does_not_lead_there(
-    ingestion: Service, impatient: falcon.testing.TestClient, ledger: Database, how: str
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("content", "whose content is another"),
+        ("withdrawn", "which was withdrawn"),
+        ("upload", "whose content has been read"),
+    ],
+)
+def test_a_key_that_another_sender_had_for_another_batch_is_409(
+    ingestion: Service, ledger: Database, how: str, why: str
 ) -> None:
-    """It is going to fail (`open_conflict`); until then it is neither published nor taken back there."""
     key, first = taken_key(ledger, b"another" if how == "content" else CSV)
-    if how == "dry run":
-        ledger.rows("UPDATE batches SET dry_run = true WHERE id = %s RETURNING id", first)
     if how == "withdrawn":
         end(ledger, first, "withdrawn")
     path = "/batches/uploads" if how == "upload" else "/batches"
-    batch = post(ingestion, CSV, path, Idempotency_Key=key).json()["batch"]
+    reason = refused(post(ingestion, CSV, path, Idempotency_Key=key), 409, "key_taken")
+    assert why in reason
+    assert str(first) in reason
+
+
+def test_a_key_that_another_sender_had_for_a_dry_run_does_not_lead_there(
+    ingestion: Service, impatient: falcon.testing.TestClient, ledger: Database
+) -> None:
+    """It is going to fail (`open_conflict`); until then it is neither published nor taken back there."""
+    key, first = taken_key(ledger, CSV)
+    ledger.rows("UPDATE batches SET dry_run = true WHERE id = %s RETURNING id", first)
+    batch = post(ingestion, CSV, Idempotency_Key=key).json()["batch"]
     answer = waiting(ingestion, f"/batches/{batch}", "wait=1")
     assert (told(answer)["batch"], answer.json()["ended_at"]) == (batch, None)
     assert answer.headers["preference-applied"] == "wait=1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from loader.publish import Places, Port, Region
+from loader.places import Places, Port, Region
 from tests.api.ingestion import refused
 from tests.api.service import Service
 from tests.api.world import load_prices

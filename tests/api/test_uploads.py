@@ -119,9 +119,9 @@ def test_once_the_file_is_there_no_further_address_is_given(ingestion: Service) 
 @pytest.mark.parametrize(
     ("query", "named"),
     [
-        ("?file=b.csv", "another file;"),
-        ("?file=a.csv&deadline=2999-01-01T00:00:00Z", "another deadline;"),
-        ("?callback_url=https://example.com/", "another file, callback_url;"),
+        ("?file=b.csv", "file 'a.csv';"),
+        ("?file=a.csv&deadline=2999-01-01T00:00:00Z", "no deadline;"),
+        ("?callback_url=https://example.com/", "file 'a.csv' and no callback_url;"),
     ],
 )
 def test_the_same_key_with_other_parameters_is_refused(ingestion: Service, query: str, named: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from loader import compact
 from loader.load import Options, Result, load
-from loader.publish import Places, Port, Region
+from loader.places import Places, Port, Region
 from loader.sources import Files
 from tests.postgres import Database
 

@@ -24,15 +24,16 @@ from loader.chunks import Chunk, FaultChunk
 from loader.dump import Dump
 from loader.errors import FileRejected, Stopped, UsageError
 from loader.formats.compression import zstd
-from loader.ledger import done_chunks
+from loader.ledger import done_chunks, find_batch
 from loader.load import Options, load
+from loader.places import Port
 from loader.planned import ATTEMPTS_MAX
-from loader.publish import Port, give_up
+from loader.publish import give_up
 from loader.sources import Files
 from loader.withdraw import withdraw
 from storage.bucket import Bucket, StoredObject
 from storage.errors import StorageMisconfigured, StorageUnavailable
-from storage.manifest import Manifest
+from storage.manifest import UNNAMED, Manifest
 from tests.examples import nightly
 from tests.loader.batches import (
     CODES,
@@ -555,7 +556,7 @@ def test_a_batch_of_a_load_under_the_same_key_is_the_one_that_was_accepted(
     result = load(Files([path]), Options(key="k"))
     manifest = accept(bucket, CSV, sha256=sha256(CSV).hexdigest())
     assert manifest.batch != result.batch
-    found = plan(connection, bucket, manifest)
+    found = plan(connection, bucket, msgspec.structs.replace(manifest, source=UNNAMED))
     assert found is not None
     assert (found.id, found.state) == (result.batch, "published")
     assert ports.rows("SELECT count(*) FROM batches") == [(1,)]
@@ -600,7 +601,7 @@ def test_a_key_that_is_taken_by_another_batch_fails_and_says_by_which(
     assert_totals_are_what_was_published(ports)
 
 
-def test_content_that_is_another_under_the_same_id_does_not_touch_the_batch(
+def test_content_that_is_another_under_the_same_id_fails_as_a_batch_of_its_own(
     ports: Database, connection: psycopg.Connection, bucket: Bucket
 ) -> None:
     """An id follows from a key: a manifest that expired leaves room for another."""
@@ -608,5 +609,9 @@ def test_content_that_is_another_under_the_same_id_does_not_touch_the_batch(
     batch = plan(connection, bucket, manifest)
     assert batch is not None
     assert do_all(connection, ports, bucket, batch) == "published"
-    found = plan(connection, bucket, msgspec.structs.replace(manifest, sha256="cd" * 32))
-    assert found == replace(batch, state="published", row_count=47)
+    for _ in range(2):
+        found = plan(connection, bucket, msgspec.structs.replace(manifest, sha256="cd" * 32))
+        assert found is not None
+        assert (found.state, found.id == batch.id) == ("failed", False)
+        assert find_batch(connection, "k") == replace(batch, state="published", row_count=47)
+    assert ports.rows("SELECT count(*) FROM batches") == [(2,)]
