@@ -19,7 +19,7 @@ from loader.content import Content, Section
 from loader.dump import Dump, is_dump
 from loader.formats.compression import UnreadableStream
 from loader.formats.content import Peekable, content_of, format_of
-from loader.formats.delimited import DelimitedChunk, Layout, delimited_chunks, header_columns
+from loader.formats.delimited import DelimitedChunk, Layout, delimited_chunks, read_header
 from loader.formats.lines import LineReader
 from loader.formats.ndjson import NdjsonChunk, ndjson_chunks
 from loader.formats.parquet import ParquetChunk, parquet_chunks
@@ -92,7 +92,8 @@ def refusing_none(cuts: Cuts, file: StoredContent) -> Cuts:
 
 
 def with_header(known: Content, lines: LineReader) -> Content:
-    return replace(known, kind="delimited", columns=header_columns(lines.take(1), lines.file))
+    layout = read_header(lines)
+    return replace(known, kind="delimited", columns=layout.columns, separator=layout.separator)
 
 
 def line_cuts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,10 @@ from loader.formats.lines import LineReader, decode_line, split_lines, text_colu
 # Beside the four in a file of rejected rows, which can be sent again once it is mended.
 REJECT_COLUMNS = ("rejected_file", "rejected_line", "rejected_text", "rejected_reason")
 QUOTED = r'^"([^"]*)"$'  # as all but all quoted values are; the slow way knows the rest
-WANTED_FIELD = r'("[^"]*"|[^",]*)'
-IGNORED_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
+# What a file of prices may be parted by; its header alone tells which.
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# What spreadsheets write above the header.
+SEPARATOR_LINE = re.compile(rb'"?sep=.?"?\r?\n', re.IGNORECASE)
 CARRIAGE_RETURN = "a carriage return inside the line"
 # A file of another kind may have thousands of columns, of any length.
 FAULTS_SHOWN = 10
@@ -66,9 +69,12 @@ class DelimitedChunk:
         lines = text_columns(self.data, "\0", ("line",))
         if lines is None:
             return None
+        separator = self.layout.separator
+        wanted_field = rf'("[^"]*"|[^"{separator}]*)'
+        ignored_field = rf'(?:"(?:[^"]|"")*"|[^"{separator}]*)'
         wanted = [name for name in self.layout.columns if name in COLUMNS]
-        fields = [WANTED_FIELD if name in COLUMNS else IGNORED_FIELD for name in self.layout.columns]
-        line = pl.col("line").str.extract_groups(f"^{','.join(fields)}$")
+        fields = [wanted_field if name in COLUMNS else ignored_field for name in self.layout.columns]
+        line = pl.col("line").str.extract_groups(f"^{f'[{separator}]'.join(fields)}$")
         text = lines.select(line.struct.rename_fields(wanted)).unnest("line")
         return None if text["day"].has_nulls() else text
 
@@ -112,8 +118,7 @@ class DelimitedChunk:
 
 def csv_chunks(lines: LineReader, rows_max: int) -> Iterator[DelimitedChunk]:
     """Of a CSV file, which begins with its header. Raises FileRejected when that is not the four columns."""
-    names = header_columns(lines.take(1), lines.file)
-    yield from delimited_chunks(lines, Layout(names, separator=",", quoted=True), rows_max)
+    yield from delimited_chunks(lines, read_header(lines), rows_max)
 
 
 def delimited_chunks(
@@ -127,21 +132,31 @@ def delimited_chunks(
         first_line = lines.line
 
 
-def header_columns(line: bytes, file: str) -> tuple[str, ...]:
-    """The columns that a header line names, from left to right. Raises FileRejected, saying what is off."""
+def read_header(lines: LineReader) -> Layout:
+    """How the rows below a header are read. Raises FileRejected, saying what is off about the header."""
+    line_no, line = lines.line, lines.take(1)
+    if SEPARATOR_LINE.fullmatch(line):
+        line_no, line = lines.line, lines.take(1)
+    layout = Layout((), ",", quoted=True)
     try:
-        text = line.decode()
-        names = tuple(name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), []))
-        faults = header_faults(names)
+        text = line.decode().rstrip("\r\n")
+        layouts = [Layout(names_in(text, separator), separator, quoted=True) for separator in SEPARATORS]
+        layout = max(layouts, key=lambda one: len({*COLUMNS} & {*one.columns}))
+        faults = header_faults(layout.columns)
     except UnicodeDecodeError as error:
         faults = [f"is not UTF-8: {error.reason}"]
     except csv.Error:  # of a header, there is no other fault it could have
         faults = ["has a carriage return inside: lines end in LF or CRLF"]
     if faults:
-        what = f"the header {', '.join(faults)}" if line else "the file is empty"
+        parted = "" if layout.separator == "," else f"parted by {SEPARATORS[layout.separator]} "
+        what = f"the header {parted}{', '.join(faults)}" if line else "the file is empty"
         reason = f"{what}; expected {','.join(COLUMNS)} in any order"
-        raise FileRejected(RowError(file, 1, None, None, reason))
-    return names
+        raise FileRejected(RowError(lines.file, line_no, None, None, reason))
+    return layout
+
+
+def names_in(header: str, separator: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in next(csv.reader([header], delimiter=separator), []))
 
 
 def header_faults(names: tuple[str, ...], beside: tuple[str, ...] = REJECT_COLUMNS) -> list[str]:

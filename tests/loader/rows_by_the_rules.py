@@ -28,6 +28,7 @@ GZIP = b"\x1f\x8b"
 ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60)))
 # How files begin that nobody means to send.
 OTHERS = (b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04", b"PARE")
+SEPARATORS = ",;\t|"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_BYTES_MAX = 65_536
 VALUE_CHARS_MAX = 200
@@ -103,7 +104,7 @@ def lines_of(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
     """The rows of a file, by the numbers of their lines.
 
     UTF-8, perhaps with a mark in front; lines end in LF or CRLF, the last perhaps in neither. What begins
-    with a brace is NDJSON, all else CSV.
+    with a brace is NDJSON, all else CSV, perhaps with a line `sep=` above its header.
     """
     if data.startswith(b"PAR1"):
         raise BadFile(0, "damaged")  # for here it is nothing but text
@@ -111,20 +112,22 @@ def lines_of(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
         raise BadFile(1, "other kind")
     data = data.removeprefix(BYTE_ORDER_MARK)
     header = None if data.lstrip(b" \t\r\n").startswith(b"{") else []
+    number, separator = 0, ","
     for number, line in enumerate(BytesIO(data), 1):
         if len(line) > LINE_BYTES_MAX:
             raise BadFile(number, "too long")
         whole = line.removesuffix(b"\n").removesuffix(b"\r")
         if header == []:
-            header = names_in(whole)
+            if number > 1 or whole not in {b"sep=" + one.encode() for one in SEPARATORS}:
+                header, separator = names_in(whole, number)
             continue
         try:
             text = text_of(whole)
-            yield number, members_in(text) if header is None else values_in(text, header)
+            yield number, members_in(text) if header is None else values_in(text, header, separator)
         except BadLine as bad:
             yield number, bad
     if header == []:
-        raise BadFile(1, "header")
+        raise BadFile(number + 1, "header")
 
 
 def text_of(line: bytes) -> str:
@@ -137,23 +140,27 @@ def text_of(line: bytes) -> str:
     return text
 
 
-def names_in(line: bytes) -> list[str]:
-    """The columns that a header names: the four and perhaps those of rejects, each once, in any order."""
-    try:
-        names = [name.strip() for name in next(csv.reader([line.decode()]), [])]
-    except (UnicodeDecodeError, csv.Error):
-        names = []
-    if not set(COLUMNS) <= set(names) <= {*COLUMNS, *OF_REJECTS} or len(names) > len(set(names)):
-        raise BadFile(1, "header")
-    return names
+def names_in(line: bytes, number: int) -> tuple[list[str], str]:
+    """The columns that a header names: the four and perhaps those of rejects, each once, in any order.
+
+    And what parts them: one of SEPARATORS.
+    """
+    for separator in SEPARATORS:
+        try:
+            names = [name.strip() for name in next(csv.reader([line.decode()], delimiter=separator), [])]
+        except (UnicodeDecodeError, csv.Error):
+            break
+        if set(COLUMNS) <= set(names) <= {*COLUMNS, *OF_REJECTS} and len(names) == len(set(names)):
+            return names, separator
+    raise BadFile(number, "header")
 
 
-def values_in(text: str, header: list[str]) -> Fields:
+def values_in(text: str, header: list[str], separator: str) -> Fields:
     """A line of CSV, with quotes as RFC 4180 has them, but none that goes on in the next line."""
     if text == "":
         raise BadLine(None, None, "blank")
     try:
-        values = next(csv.reader([text], strict=True), [])
+        values = next(csv.reader([text], strict=True, delimiter=separator), [])
     except csv.Error:
         raise BadLine(None, None, "carriage return" if "\r" in text else "quote") from None
     if text.endswith("\r"):  # which Python takes for a line's end

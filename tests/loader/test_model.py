@@ -79,14 +79,14 @@ def quoted(text: str) -> str:
 
 
 @st.composite
-def csv_lines(draw: st.DrawFn, columns: list[str], fault: str | None) -> bytes:
+def csv_lines(draw: st.DrawFn, columns: list[str], fault: str | None, separator: str = ",") -> bytes:
     """Values as they are, with or without quotes; more or fewer of them where that is the fault."""
     values = draw_values(draw, columns, fault)
     if fault == "count":
         values = draw(st.sampled_from([values[:3], values[:1], [], [*values, ""], [*values, "7", "8"]]))
-    quotes = [draw(st.booleans()) or bool({*value} & {",", '"'}) for value in values]
+    quotes = [draw(st.booleans()) or bool({*value} & {separator, '"'}) for value in values]
     fields = [quoted(value) if quote else value for value, quote in zip(values, quotes, strict=True)]
-    return ",".join(fields).encode()
+    return separator.join(fields).encode()
 
 
 @st.composite
@@ -124,19 +124,20 @@ def spoilt(draw: st.DrawFn, line: bytes) -> bytes:
 
 
 @st.composite
-def headers(draw: st.DrawFn, columns: list[str], good: bool) -> bytes:
+def headers(draw: st.DrawFn, columns: list[str], good: bool, separator: str) -> bytes:
     """A line that names the columns, or not quite."""
     names = [quoted(name) if draw(st.booleans()) else name for name in columns]
-    text = ",".join(names)
+    text = separator.join(names)
     if good:
-        return draw(st.sampled_from([text, text, ", ".join(columns)])).encode()
+        return draw(st.sampled_from([text, text, f"{separator} ".join(columns)])).encode()
     bad = [
         text[1:],
-        text + ",x",
-        text + "," + columns[0],
+        text + separator + "x",
+        text + separator + columns[0],
         "",
         text.upper(),
-        text.replace(",", ";"),
+        text.replace(separator, ";"),
+        text.replace(separator, ":"),
         "\0",
         "a\rb",
     ]
@@ -148,11 +149,15 @@ def files(draw: st.DrawFn) -> bytes:
     """A file of either format; half of them have nothing wrong, most others a line or two."""
     clean, is_csv = draw(st.booleans()), draw(st.booleans())
     columns = draw(st.permutations(COLUMNS))
-    rows = [] if not is_csv else [draw(headers(columns, good=clean or draw(st.integers(0, 9)) > 0))]
+    separator = draw(st.sampled_from([",", ",", ";", "\t", "|"]))
+    good_header = clean or draw(st.integers(0, 9)) > 0
+    rows = [draw(headers(columns, good=good_header, separator=separator))] if is_csv else []
+    if is_csv and draw(st.integers(0, 9)) == 0:
+        rows.insert(0, b"sep=" + separator.encode())
     kinds = ["values", "values", "count", "json", "spoilt"]
     for _ in range(draw(st.integers(1 if clean else 0, 12))):
         fault = None if clean or draw(st.booleans()) else draw(st.sampled_from(kinds))
-        line = draw((csv_lines if is_csv else ndjson_lines)(columns, fault))
+        line = draw(csv_lines(columns, fault, separator) if is_csv else ndjson_lines(columns, fault))
         rows.append(draw(spoilt(line)) if fault == "spoilt" else line)
     end = draw(st.sampled_from([b"\n", b"\r\n"]))
     data = end.join(rows) + draw(st.sampled_from([end, b"", b"" if clean else end + end]))

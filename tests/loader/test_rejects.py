@@ -6,6 +6,7 @@ import csv
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from io import StringIO
 from operator import methodcaller
 from pathlib import Path
@@ -100,6 +101,22 @@ def test_a_bad_row_is_in_it_once_with_all_its_reasons(
         "rejected_text": "",
         "rejected_reason": f"{NO_PORT}; {NO_PRICE}",
     }
+
+
+@pytest.mark.parametrize("separator", ",;\t|")
+def test_bad_rows_of_a_spreadsheet_are_loaded_once_mended_and_saved_by_one(
+    separator: str, ports: Database, path: Path, rejects: Path
+) -> None:
+    path.write_bytes(b"sep=;\r\norig_code;dest_code;day;price\r\nCNSGH;NLRTM;2021-01-01;1.234,50\r\n")
+    assert load_with_rejects(path, rejects).state == "rejected"
+    (row,) = read_rejects(rejects)
+    assert (row["rejected_line"], row["price"]) == ("3", "1.234,50")
+    with rejects.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row), delimiter=separator)
+        writer.writeheader()
+        writer.writerow({**row, "price": "1234"})
+    assert load(Files([rejects]), Options()).state == "published"
+    assert_answers_are_what_was_published(ports, [Row("CNSGH", "NLRTM", date(2021, 1, 1), 1234)])
 
 
 def test_a_machine_is_told_how_many_rows_are_bad_and_where_they_are(

@@ -78,7 +78,10 @@ def test_a_file_is_read_whatever_its_order_of_columns_and_its_ends_of_lines(
         (b"orig_code,dest_code,day,price,day\n", "the header has day twice"),
         (b"orig_code,dest_code,day,price,\n", "the header has '', which is not a column"),
         (b"ORIG,dest_code,day,price\n", "the header lacks orig_code, has 'ORIG', which is not a column"),
-        (b"orig_code;dest_code;day;price\n", "has 'orig_code;dest_code;day;price', which is not a column"),
+        (b"orig_code:dest_code:day:price\n", "has 'orig_code:dest_code:day:price', which is not a column"),
+        (b"orig_code;dest_code;day;preis\n", "the header parted by semicolons lacks price, has 'preis'"),
+        (b"day\tdest_code\tprice\n", "the header parted by tabs lacks orig_code"),
+        (b"orig_code|dest_code|day|price|\n", "the header parted by bars has '', which is not a column"),
         (b"CNSGH,NLRTM,2021-01-01,7\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks"),
         (b"orig_code,dest_code,day,price\rCNSGH,NLRTM,2021-01-01,7\r", "has a carriage return inside"),
         (b"[1]\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks price, has '[1]'"),
@@ -198,6 +201,17 @@ def test_what_begins_with_a_brace_is_ndjson(before: bytes, tmp_path: Path) -> No
     assert isinstance(chunk, NdjsonChunk)
     blank = before.count(b"\n")
     assert [read.line for read in chunk.rows() if read.fault is None] == list(range(1 + blank, 21 + blank))
+
+
+@pytest.mark.parametrize("line", [b"sep=;\n", b"sep=;\r\n", b'"sep=;"\n', b"SEP=;\n"])
+def test_a_line_that_tells_the_separator_is_passed_over_and_counted(line: bytes, tmp_path: Path) -> None:
+    rows = b"CNSGH;NLRTM;2021-01-02;7\nCNSGH;NLRTM;2021-01-02;7,5\n"
+    path = write(tmp_path / "prices.csv", line + b"orig_code;dest_code;day;price\n" + rows)
+    (chunk,) = chunks_of(path)
+    (error,) = check(chunk, PORTS).errors
+    assert (error.line, error.column, error.value) == (4, "price", "7,5")
+    path.write_bytes(line + b"orig_code;dest_code;day\n")
+    assert rejection_of(path).line == 2
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,13 @@ from tests.examples import examples
 CSV = Layout(COLUMNS, separator=",", quoted=True)
 DUMP = Layout(COLUMNS, separator="\t", quoted=False)
 REJECTS = Layout((*COLUMNS, *REJECT_COLUMNS), separator=",", quoted=True)
+# Of a spreadsheet, and rejects that one was saved from.
+OTHERS = [Layout(COLUMNS, separator, quoted=True) for separator in ";\t|"]
+OTHER_REJECTS = [Layout((*COLUMNS, *REJECT_COLUMNS), separator, quoted=True) for separator in ";\t|"]
 MIXED = Layout(("rejected_text", "price", "orig_code", "rejected_file", "day", "dest_code"), ",", quoted=True)
 pieces = st.sampled_from([
-    "CNSGH", "2021-01-01", "7", "", ",", ",", ",", "\t", '"', '""', '","', "\n", "\r\n", "\r", "\0", "Å",
+    "CNSGH", "2021-01-01", "7", "", ",", ",", ",", "\t", ";", "|",
+    '"', '""', '","', "\n", "\r\n", "\r", "\0", "Å",
 ])  # fmt: skip
 
 
@@ -30,7 +34,7 @@ def read(content: bytes, rows_max: int = 1000) -> list[DelimitedChunk]:
 @given(
     data=st.lists(pieces, min_size=1, max_size=30).map("".join).map(str.encode)
     | st.binary(min_size=1, max_size=60),
-    layout=st.sampled_from([CSV, DUMP, REJECTS, MIXED]),
+    layout=st.sampled_from([CSV, DUMP, REJECTS, MIXED, *OTHERS, *OTHER_REJECTS]),
 )
 def test_the_fast_way_accepts_only_what_the_rules_accept(data: bytes, layout: Layout) -> None:
     assert_same_both_ways(DelimitedChunk("a.csv", 2, layout, data))
@@ -40,7 +44,9 @@ def test_the_fast_way_accepts_only_what_the_rules_accept(data: bytes, layout: La
 @given(
     rows=st.lists(
         st.lists(
-            st.sampled_from(["CNSGH", "", "a,b", 'a"b', '"', "Å", " ", '""', "a\rb"]), min_size=8, max_size=8
+            st.sampled_from(["CNSGH", "", "a,b", "a;b", "a|b", "a\tb", 'a"b', '"', "Å", " ", '""', "a\rb"]),
+            min_size=8,
+            max_size=8,
         ),
         min_size=1,
         max_size=4,
@@ -48,15 +54,17 @@ def test_the_fast_way_accepts_only_what_the_rules_accept(data: bytes, layout: La
     spoilt=st.sampled_from(["", "", "", '"', ",", "x\n", "\n"]),
     at=st.integers(0, 200),
     quote_all=st.booleans(),
+    layout=st.sampled_from([REJECTS, REJECTS, *OTHER_REJECTS]),
 )
-def test_so_it_does_of_files_of_rejects(rows: list[list[str]], spoilt: str, at: int, quote_all: bool) -> None:
+def test_so_it_does_of_files_of_rejects(
+    rows: list[list[str]], spoilt: str, at: int, quote_all: bool, layout: Layout
+) -> None:
     text = StringIO()
-    csv.writer(
-        text, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL, lineterminator="\n"
-    ).writerows(rows)
+    quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
+    csv.writer(text, quoting=quoting, lineterminator="\n", delimiter=layout.separator).writerows(rows)
     data = text.getvalue()
     at %= len(data)
-    assert_same_both_ways(DelimitedChunk("a.csv", 2, REJECTS, (data[:at] + spoilt + data[at:]).encode()))
+    assert_same_both_ways(DelimitedChunk("a.csv", 2, layout, (data[:at] + spoilt + data[at:]).encode()))
 
 
 @pytest.mark.parametrize("start", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x^", b"x\x9c", b"x\xda"])
