@@ -26,6 +26,10 @@ REASON_CHARS_MAX = 200
 ROW_BYTES_MIN = len(COLUMNS)
 # How many times as much CSV it may be. Sorted columns make 400, where a price stays the same for years.
 EXPANSION_MAX = 2_000
+# Zones whose midnight is where a day begins; None is a time without a zone.
+UTC = {None, "UTC", "Etc/UTC", "GMT", "+00:00"}
+NS_A_DAY = 24 * 3600 * 10**9
+NS_OF = {"ms": 10**6, "us": 10**3, "ns": 1}
 # Polars cannot spell days however far away.
 DAY_SPELLED_MIN, DAY_SPELLED_MAX = date(1, 1, 1), date(9999, 12, 31)
 
@@ -77,28 +81,76 @@ def columns_as_text(schema: pl.Schema) -> list[pl.Expr]:
     ]
     if faults:
         raise Fault(f"the schema {', '.join(faults)}; expected {','.join(COLUMNS)} in any order")
-    return [
-        day_as_text(name) if schema[name] == pl.Date else pl.col(name).cast(pl.String) for name in COLUMNS
-    ]
+    return [as_text(name, schema[name]) for name in COLUMNS]
 
 
 def is_text(kind: pl.DataType) -> bool:
-    return isinstance(kind, pl.String | pl.Categorical | pl.Enum)
+    return isinstance(kind, pl.String | pl.Binary | pl.Categorical | pl.Enum)
+
+
+def is_day(kind: pl.DataType) -> bool:
+    return kind == pl.Date or (isinstance(kind, pl.Datetime) and kind.time_zone in UTC)
+
+
+def is_whole(kind: pl.DataType) -> bool:
+    return kind.is_integer() or (isinstance(kind, pl.Decimal) and kind.scale == 0)
 
 
 TYPES = {
     "orig_code": (is_text, "String"),
     "dest_code": (is_text, "String"),
-    "day": (lambda kind: kind == pl.Date or is_text(kind), "Date or String"),
-    "price": (lambda kind: kind.is_integer() or is_text(kind), "an integer or String"),
+    "day": (lambda kind: is_day(kind) or is_text(kind), "Date, Datetime (UTC or without a zone) or String"),
+    "price": (
+        lambda kind: is_whole(kind) or is_text(kind),
+        "an integer, Decimal without a fraction or String",
+    ),
 }
 
 
-def day_as_text(name: str) -> pl.Expr:
-    day, number = pl.col(name), pl.col(name).to_physical()
+def as_text(name: str, kind: pl.DataType) -> pl.Expr:
+    """As the rules want it, where nothing is lost by that; else as what it is, which they refuse by row.
+
+    Binary stays what it is until `decoded`, since one value that is not UTF-8 would spoil the whole read.
+    """
+    column = pl.col(name)
+    if kind == pl.Date:
+        return day_as_text(column, pl.lit("day ") + column.to_physical().cast(pl.String)).alias(name)
+    if isinstance(kind, pl.Datetime):
+        return time_as_text(column, kind.time_unit).alias(name)
+    return column if kind == pl.Binary else column.cast(pl.String)
+
+
+def day_as_text(day: pl.Expr, unusual: pl.Expr) -> pl.Expr:
     usual = day.is_between(DAY_SPELLED_MIN, DAY_SPELLED_MAX)
-    unusual = pl.concat_str(pl.lit("day "), number.cast(pl.String), pl.lit(" from 1970-01-01"))
-    return pl.when(usual).then(pl.when(usual).then(day).cast(pl.String)).otherwise(unusual).alias(name)
+    spelled = pl.when(usual).then(day).cast(pl.String)
+    return pl.when(usual).then(spelled).otherwise(unusual + " from 1970-01-01")
+
+
+def time_as_text(time: pl.Expr, unit: str) -> pl.Expr:
+    """A midnight as its day, any other time with its hours."""
+    number, units_a_day = time.to_physical(), NS_A_DAY // NS_OF[unit]
+    day = (number // units_a_day).cast(pl.Int32, strict=False).cast(pl.Date)
+    shown = day_as_text(day, number.cast(pl.String) + f" {unit}")
+    since_midnight = number % units_a_day
+    hours = (since_midnight * NS_OF[unit]).cast(pl.Time).cast(pl.String)
+    return pl.when(since_midnight == 0).then(shown).otherwise(shown + " " + hours)
+
+
+def decoded(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.Binary:
+        return column
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        texts = [None if raw is None else utf_8(raw) for raw in column]
+        return pl.Series(column.name, texts, pl.String)
+
+
+def utf_8(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return f"not UTF-8: 0x{raw.hex()}"
 
 
 def parts_of(text: pl.LazyFrame, row_count: int, rows_max: int, stored_size: int) -> Iterator[pl.DataFrame]:
@@ -107,7 +159,7 @@ def parts_of(text: pl.LazyFrame, row_count: int, rows_max: int, stored_size: int
     bytes_left = expanded_bytes_max(stored_size, EXPANSION_MAX) - row_count * ROW_BYTES_MIN
     refuse_expansion(bytes_left, stored_size)
     for begin in range(0, row_count, rows_max):
-        rows = text.slice(begin, rows_max).collect()
+        rows = pl.DataFrame([decoded(column) for column in text.slice(begin, rows_max).collect()])
         sizes = rows.select(pl.sum_horizontal(pl.all().str.len_bytes().cast(pl.Int64))).to_series()
         bytes_left -= int(sizes.sum())
         refuse_expansion(bytes_left, stored_size)

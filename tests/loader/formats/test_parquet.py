@@ -4,18 +4,24 @@ import base64
 import signal
 import zlib
 from collections.abc import Generator, Iterator
-from datetime import date, datetime
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from loader.check import parse_day
 from loader.chunks import CHUNK_BYTES_MAX, COLUMNS
 from loader.errors import FileRejected, LoaderError, RowError
 from loader.formats.lines import LINE_BYTES_MAX
 from loader.formats.parquet import PROGRAM, ParquetChunk, parquet_chunks
+from loader.formats.parquet_process import as_text
+from tests.examples import examples
 from tests.waiting import wait_until
 
 GOOD = pl.DataFrame(
@@ -31,6 +37,9 @@ SPELLED = [
     ("NLRTM", "CNSGH", "2021-01-02", "8"),
     ("SEGVX", "CNSGH", "2021-01-03", "2147483648"),
 ]
+EPOCH = date(1970, 1, 1)
+DAY_TYPES = "expected Date, Datetime (UTC or without a zone) or String"
+PRICE_TYPES = "expected an integer, Decimal without a fraction or String"
 # One byte of a file of two rows is wrong: Polars 2.1 asks for 2 exabytes of memory and ends its process.
 ENDS_POLARS = zlib.decompress(
     base64.b64decode(
@@ -95,8 +104,15 @@ def columns_of(chunk: ParquetChunk) -> list[tuple]:
         GOOD.cast(pl.String),
         GOOD.with_columns(pl.col("orig_code").cast(pl.Categorical), pl.col("price").cast(pl.UInt64)),
         GOOD.cast({"dest_code": pl.Enum(["NLRTM", "CNSGH"]), "price": pl.UInt32}),
+        GOOD.cast(pl.String).cast(pl.Binary),
+        GOOD.cast({"day": pl.Datetime("ms"), "price": pl.Decimal(10, 0)}),
+        GOOD.cast({"day": pl.Datetime("us", "UTC"), "price": pl.Int128}),
+        GOOD.cast({"day": pl.Datetime("ns"), "price": pl.Decimal(38, 0)}),
     ],
-    ids=["as it is", "in another order", "all text", "categories", "an enum"],
+    ids=[
+        "as it is", "in another order", "all text", "categories", "an enum", "binary", "milliseconds",
+        "microseconds in UTC", "nanoseconds",
+    ],
 )  # fmt: skip
 def test_columns_of_other_types_that_say_the_same_are_read_the_same(frame: pl.DataFrame, path: Path) -> None:
     (chunk,) = read_frame(frame, path)
@@ -132,22 +148,21 @@ def test_a_file_of_no_rows_has_no_chunk(path: Path) -> None:
         (GOOD.with_columns(note=pl.lit("x")), "has 'note', which is not a column"),
         (GOOD.rename({"day": "Day"}), "lacks day, has 'Day', which is not a column"),
         (GOOD.with_columns(rejected_file=pl.lit("x")), "has 'rejected_file', which is not a column"),
-        (GOOD.cast({"price": pl.Float64}), "has price as Float64, expected an integer or String"),
+        (GOOD.cast({"price": pl.Float64}), f"has price as Float64, {PRICE_TYPES}"),
         (
             GOOD.with_columns(price=pl.lit(Decimal("7.00"))),
-            "has price as Decimal(precision=38, scale=2), expected an integer or String",
+            f"has price as Decimal(precision=38, scale=2), {PRICE_TYPES}",
         ),
-        (GOOD.cast({"price": pl.Boolean}), "has price as Boolean, expected an integer or String"),
-        (GOOD.cast({"orig_code": pl.Binary}), "has orig_code as Binary, expected String"),
+        (GOOD.cast({"price": pl.Boolean}), f"has price as Boolean, {PRICE_TYPES}"),
         (
-            GOOD.with_columns(day=pl.lit(datetime(2021, 1, 1))),  # noqa: DTZ001
-            "has day as Datetime(time_unit='us', time_zone=None), expected Date or String",
+            GOOD.cast({"day": pl.Datetime("us", "Asia/Shanghai")}),
+            f"has day as Datetime(time_unit='us', time_zone='Asia/Shanghai'), {DAY_TYPES}",
         ),
         (
             GOOD.with_columns(day=pl.lit(18628), dest_code=pl.lit(5)),
-            "has dest_code as Int32, expected String, has day as Int32, expected Date or String",
+            f"has dest_code as Int32, expected String, has day as Int32, {DAY_TYPES}",
         ),
-        (GOOD.with_columns(price=pl.lit([7])), "has price as List(Int64), expected an integer or String"),
+        (GOOD.with_columns(price=pl.lit([7])), f"has price as List(Int64), {PRICE_TYPES}"),
     ],
     ids=str,
 )  # fmt: skip
@@ -184,6 +199,44 @@ def test_a_day_that_nobody_can_spell_is_told_by_its_number(path: Path) -> None:
     assert chunk.text["day"].to_list() == [
         "day 2147483647 from 1970-01-01", "day -2147483648 from 1970-01-01", "2021-01-01"
     ]  # fmt: skip
+
+
+@given(
+    numbers=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-40_000, 40_000), min_size=1),
+    unit=st.sampled_from(["ms", "us", "ns"]),
+    zone=st.sampled_from([None, "UTC"]),
+    at_midnight=st.booleans(),
+)
+@settings(max_examples=examples(300), deadline=None)
+def test_a_time_is_its_day_at_midnight_alone(
+    numbers: list[int | None], unit: Literal["ms", "us", "ns"], zone: str | None, at_midnight: bool
+) -> None:
+    a_day = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[unit]
+    if at_midnight:
+        numbers = [None if number is None else number // a_day * a_day for number in numbers]
+        numbers = [number if number is None or number >= -(2**63) else 0 for number in numbers]
+    times = pl.DataFrame({"day": pl.Series(numbers, dtype=pl.Int64).cast(pl.Datetime(unit, zone))})
+    texts = times.select(as_text("day", times.schema["day"]))["day"].to_list()
+    assert len(texts) == len(numbers)
+    for number, text in zip(numbers, texts, strict=True):
+        if number is None:
+            assert text is None
+            continue
+        day, rest = divmod(number, a_day)
+        spelled = EPOCH + timedelta(day) if -719_162 <= day <= 2_932_896 else None
+        assert (text == str(spelled)) == (spelled is not None and not rest)
+        assert parse_day(text) == (None if rest else parse_day(str(spelled)))
+
+
+def test_bytes_that_are_no_text_are_told_by_row_and_column(path: Path) -> None:
+    frame = GOOD.cast({"orig_code": pl.Binary, "price": pl.String}).cast({"price": pl.Binary})
+    codes = pl.Series("orig_code", [b"CNSGH", b"CN\xff", None], dtype=pl.Binary)
+    (chunk,) = read_frame(frame.with_columns(codes), path)
+    first, second, third = (row.fields for row in chunk.rows())
+    assert [first["orig_code"], second["orig_code"], third["orig_code"]] == [
+        "CNSGH", "not UTF-8: 0x434eff", None
+    ]  # fmt: skip
+    assert third["price"] == "2147483648"
 
 
 def test_a_null_an_empty_value_and_quotes_are_each_other_content() -> None:
