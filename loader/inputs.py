@@ -17,10 +17,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, NoReturn, Protocol
 
+from loader.addresses import refusal_of
 from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import Stream
 from storage.bucket import Bucket
-from storage.errors import ObjectChanged
+from storage.errors import ObjectChanged, ObjectMissing
 
 STANDARD_INPUT = "-"
 S3 = "s3://"
@@ -97,6 +98,8 @@ def find_input(address: Address) -> Input:
             return Spooled("standard input", stream)
     path, name = Path(text), as_utf_8(text)
     with os_errors_named(name):
+        if not path.exists() and (reason := refusal_of(name)):
+            raise UsageError(reason)
         if not stat.S_ISFIFO(path.stat().st_mode):
             return DiskFile(path, name)
         with path.open("rb") as stream:
@@ -109,7 +112,9 @@ class DiskFile(Input):
         self.name = name
         with os_errors_named(name):
             status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            if stat.S_ISDIR(status.st_mode):
+                raise UsageError(f"{name}: {why_no_directory(path)}")
+        if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{name}: neither a file nor a pipe")
         self.identity = (status.st_dev, status.st_ino)
         self.size = status.st_size
@@ -189,7 +194,12 @@ class S3Object(StoredContent):
         bucket, _, key = name.removeprefix(S3).partition("/")
         if not (bucket and key):
             raise UsageError(f"{name}: expected s3://bucket/key")
-        found = Bucket(bucket).look(key)
+        try:
+            found = Bucket(bucket).look(key)
+        except ObjectMissing as missing:
+            if not key.endswith("/"):
+                raise
+            raise UsageError(f"{name}: a folder; name the objects in it") from missing
         super().__init__(Bucket(bucket), key, found.etag, found.size, name)
 
     def read_range(self, begin: int, end: int) -> bytes:
@@ -237,6 +247,15 @@ def spool(stream: Stream, name: str, seen: Callable[[bytes], None] = lambda _blo
         where = tempfile.tempdir or "a temporary file"
         raise UsageError(f"{name}: it could not be copied to {where}: {error.strerror}") from error
     return file
+
+
+def why_no_directory(path: Path) -> str:
+    if (path / "toc.dat").exists():
+        return "a dump in directory format; expected a plain one (pg_dump --format=plain)"
+    part = next((child.name for child in path.iterdir() if "=" in child.name), None)
+    if part is not None:
+        return f"a directory of parts ({part}); expected files that hold all four columns"
+    return "Is a directory; name the files in it"
 
 
 @contextmanager

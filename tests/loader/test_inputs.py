@@ -327,6 +327,14 @@ def test_an_object_named_twice_is_refused(s3: Any) -> None:
         Files([f"s3://{BUCKET}/a.csv"] * 2)
 
 
+def test_a_folder_in_s3_is_named(s3: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="march/a.csv", Body=FORMATS["csv"])
+    with pytest.raises(UsageError, match=r"^s3://batches/march/: a folder; name the objects in it$"):
+        find_input(f"s3://{BUCKET}/march/")
+    s3.put_object(Bucket=BUCKET, Key="march/", Body=FORMATS["csv"])
+    assert rows_of(Files([f"s3://{BUCKET}/march/"]).chunks(15)) == ROWS
+
+
 def test_an_empty_object_is_an_empty_file(s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="empty.csv", Body=b"")
     with pytest.raises(FileRejected, match=r"^s3://batches/empty\.csv:1: the file is empty"):

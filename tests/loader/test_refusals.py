@@ -66,7 +66,7 @@ def test_without_json_nothing_but_results_goes_to_stdout(arguments: tuple[str, .
     ("arguments", "reason"),
     [
         (("load", "none.csv"), "none.csv: No such file or directory"),
-        (("load", "."), ".: Is a directory"),
+        (("load", "."), ".: Is a directory; name the files in it"),
         (("load", "good.csv", "good.csv"), "good.csv: the file is named twice; its rows would count twice"),
         (("load", "good.csv", "--key", ""), NO_KEY),
         (("import", "none.sql"), "none.sql: No such file or directory"),

@@ -325,11 +325,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         Files([write_csv(tmp_path / "a.csv", []), tmp_path / "none.csv"])
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r": Is a directory$"):
-        Files([tmp_path])
-
-
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_csv(tmp_path / "prices.csv", make_rows(1))
     forbid_reading(path, monkeypatch)
