@@ -49,8 +49,6 @@ FAULTS_SHOWN = 10
 SECTIONS_MAX = 1_000
 # The command that writes a dump with nothing else in it.
 PLAIN_DUMP = "pg_dump --data-only -t regions -t ports -t prices"
-# How the custom format begins, which pg_restore reads and nobody else.
-ARCHIVE = b"PGDMP"
 COPY = re.compile(
     rf"COPY (?P<table>{QUALIFIED})(?: \((?P<columns>.*)\))? FROM stdin(?P<options>.*)", re.IGNORECASE
 )
@@ -172,8 +170,6 @@ class Dump:
             head = content.peek(HEAD_BYTES)
         except UnreadableStream as error:
             self.file.reject(str(error))
-        if head.startswith(ARCHIVE):
-            self.file.reject("an archive of pg_dump; expected a plain dump (pg_dump --format=plain)")
         if head.strip() and not is_dump(content):
             self._refuse_as_none(content)
         if head.startswith(BYTE_ORDER_MARK):
@@ -183,10 +179,7 @@ class Dump:
 
     def _refuse_as_none(self, content: Peekable) -> NoReturn:
         """Says what the file is, where that can be told."""
-        try:
-            kind = format_of(content)
-        except UnreadableStream as error:
-            self.file.reject(str(error))
+        kind = format_of(content)
         begins = content.peek(HEAD_BYTES).partition(b"\n")[0].decode(errors="replace").strip()[:80]
         if kind == "csv" and not {*COLUMNS} <= {*re.findall(r"\w+", begins)}:
             self.file.reject(f"the file is no dump: it begins with {begins!r}; expected a plain pg_dump")
@@ -367,7 +360,7 @@ def is_dump(content: Peekable) -> bool:
     """Whether it begins as no file of prices does, but as a dump: with a comment, a command, a statement."""
     head = content.peek(HEAD_BYTES).removeprefix(BYTE_ORDER_MARK)
     line = head.lstrip().partition(b"\n")[0].decode(errors="replace").rstrip("\r")
-    return head.startswith(ARCHIVE) or BEGINNING.match(line) is not None
+    return BEGINNING.match(line) is not None
 
 
 def columns_of(copy: re.Match[str]) -> tuple[str, ...]:

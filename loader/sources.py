@@ -13,6 +13,7 @@ from io import BufferedIOBase
 from typing import Protocol
 
 from loader.chunks import Chunk
+from loader.dump import is_dump
 from loader.errors import FileRejected, UsageError
 from loader.formats.compression import UnreadableStream
 from loader.formats.content import content_of, format_of
@@ -135,6 +136,8 @@ def chunks_of(file: Input, rows_max: int) -> Iterator[tuple[Chunk, int]]:
 
 def read_chunks(file: Input, stored: StoredStream, rows_max: int) -> Iterator[tuple[Chunk, int]]:
     content, compressed = content_of(stored, file.size)
+    if is_dump(content):
+        raise UnreadableStream("the file is a dump of a database, which `loader import` takes")
     form = format_of(content)
     if form != "parquet" and not compressed:
         file.refuse_if_cut()

@@ -10,16 +10,10 @@ from loader.formats.compression import (
     compression_of,
 )
 from loader.formats.lines import BYTE_ORDER_MARK
+from loader.formats.mistaken import mistaken_for
 
 HEAD_BYTES = 64 * 1024
 PARQUET = b"PAR1"
-# What is sent by mistake, and would only be told of as a strange header.
-OTHER_KINDS = {
-    b"\xff\xfe": "UTF-16; expected UTF-8",
-    b"\xfe\xff": "UTF-16; expected UTF-8",
-    b"PK\x03\x04": "a ZIP archive or a workbook; expected CSV, NDJSON or Parquet",
-    b"PARE": "an encrypted Parquet file; expected a plain one",
-}
 
 
 class Peekable:
@@ -52,27 +46,28 @@ class Peekable:
 
 
 def content_of(stored: Stream, stored_size: int) -> tuple[Peekable, bool]:
-    """What is in a file of so many bytes once it is decompressed, and whether it had to be. Raises
-    UnreadableStream where that is compressed again: a few such layers could be of any size."""
+    """What is in a file of so many bytes once it is decompressed, and whether it had to be.
+
+    Raises UnreadableStream for what is known to be neither prices nor a dump, and where it is compressed
+    again: a few such layers could be of any size.
+    """
     content = Peekable(stored)
     compression = compression_of(content.peek(MAGIC_BYTES))
-    if compression is None:
-        return content, False
-    content = Peekable(Decompressed(content, compression, stored_size))
-    if compression_of(content.peek(MAGIC_BYTES)):
-        raise UnreadableStream("the file is compressed twice; expected it to be once at most")
-    return content, True
+    if compression is not None:
+        content = Peekable(Decompressed(content, compression, stored_size))
+        if compression_of(content.peek(MAGIC_BYTES)):
+            raise UnreadableStream("the file is compressed twice; expected it to be once at most")
+    head = content.peek(HEAD_BYTES)
+    if mistaken := mistaken_for(head, whole=len(head) < HEAD_BYTES):
+        what, remedy = mistaken
+        inside = f" inside {compression}" if compression else ""
+        raise UnreadableStream(f"the file is {what}{inside}; {remedy}")
+    return content, compression is not None
 
 
 def format_of(content: Peekable) -> str:
-    """parquet, ndjson or csv: that is whatever is nothing else, since its header tells more.
-
-    Raises UnreadableStream for what is known to be none of them.
-    """
+    """parquet, ndjson or csv: that is whatever is nothing else, since its header tells more."""
     head = content.peek(HEAD_BYTES)
-    for beginning, kind in OTHER_KINDS.items():
-        if head.startswith(beginning):
-            raise UnreadableStream(f"the file is {kind}")
     if head.startswith(PARQUET):
         return "parquet"
     if head.startswith(BYTE_ORDER_MARK):

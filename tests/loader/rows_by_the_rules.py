@@ -28,6 +28,8 @@ GZIP = b"\x1f\x8b"
 ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60)))
 # How files begin that nobody means to send.
 OTHERS = (b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04", b"PARE")
+# How text begins that is neither CSV nor NDJSON.
+OTHER_TEXTS = (b"[", b"<")
 SEPARATORS = ",;\t|"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_BYTES_MAX = 65_536
@@ -112,6 +114,8 @@ def lines_of(data: bytes) -> Iterator[tuple[int, Fields | BadLine]]:
         raise BadFile(1, "other kind")
     data = data.removeprefix(BYTE_ORDER_MARK)
     header = None if data.lstrip(b" \t\r\n").startswith(b"{") else []
+    if data.lstrip().startswith(OTHER_TEXTS) or (header is None and is_spread(data)):
+        raise BadFile(1, "other kind")
     number, separator = 0, ","
     for number, line in enumerate(BytesIO(data), 1):
         if len(line) > LINE_BYTES_MAX:
@@ -138,6 +142,16 @@ def text_of(line: bytes) -> str:
     if "\0" in text:
         raise BadLine(None, None, "NUL")
     return text
+
+
+def is_spread(data: bytes) -> bool:
+    """Whether the first object of a file goes on behind the end of its line."""
+    text = data.decode(errors="replace").strip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return "\n" in text[:end]
 
 
 def names_in(line: bytes, number: int) -> tuple[list[str], str]:

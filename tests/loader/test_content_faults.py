@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 from io import BytesIO
 
@@ -58,6 +59,27 @@ def test_what_was_cut_off_before_it_was_sent_is_rejected_where_it_shows(
     assert state == "rejected"
     ((reason,),) = ports.rows("SELECT reason FROM batch_errors")
     assert fault in reason
+    assert_nothing_is_left_but_the_ledger(ports)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (bz2.compress(CSV), "the file is packed with bzip2; unpack it, or pack it with gzip or zstd"),
+        (gzip.compress(b"PGDMP"), "the file is an archive of pg_dump inside gzip; expected a plain dump"),
+        (b"[" + CSV, "the file is a JSON array; expected NDJSON, an object a line"),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\n" + CSV, "the file is a form (multipart); send"),
+    ],
+    ids=["bzip2", "archive", "array", "form"],
+)
+def test_what_was_sent_by_mistake_is_rejected_by_name(
+    content: bytes, reason: str, ports: Database, connection: psycopg.Connection, bucket: Bucket
+) -> None:
+    batch = plan(connection, bucket, accept(bucket, content))
+    assert batch is not None
+    assert do_all(connection, ports, bucket, batch) == "rejected"
+    ((line, told),) = ports.rows("SELECT line, reason FROM batch_errors")
+    assert (line, told[: len(reason)]) == (1, reason)
     assert_nothing_is_left_but_the_ledger(ports)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -23,6 +25,7 @@ import pytest
 from loader import inputs
 from loader.__main__ import EXIT_CODES
 from loader.chunks import Chunk
+from loader.dump import Dump
 from loader.errors import FileRejected, UsageError
 from loader.formats.compression import zstd
 from loader.inputs import RANGE_BYTES, find_input
@@ -164,6 +167,31 @@ def test_every_format_from_everywhere_gives_the_same_rows(
     assert [chunk.first_line for chunk in chunks] == [first_line, first_line + 15, first_line + 30]
     again = files.chunks(15)
     assert [chunk.content_hash for chunk in again] == [chunk.content_hash for chunk in chunks]
+
+
+@each_origin
+def test_what_is_sent_by_mistake_is_told_from_everywhere(origin: Origin) -> None:
+    address = origin(bz2.compress(FORMATS["csv"]))
+    with pytest.raises(
+        FileRejected, match=":1: the file is packed with bzip2; unpack it, or pack it with gzip"
+    ):
+        list(Files([address]).chunks(15))
+
+
+@each_origin
+def test_so_it_is_where_a_dump_is_expected(origin: Origin) -> None:
+    address = origin(gzip.compress(tarfile_of(FORMATS["csv"])))
+    with pytest.raises(FileRejected, match=":1: the file is a tar archive inside gzip; unpack it"):
+        Dump(address)
+
+
+def tarfile_of(content: bytes) -> bytes:
+    archive = BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as stream:
+        member = tarfile.TarInfo("prices.csv")
+        member.size = len(content)
+        stream.addfile(member, BytesIO(content))
+    return archive.getvalue()
 
 
 @each_origin
@@ -346,6 +374,7 @@ def test_an_object_that_is_replaced_is_refused_wherever_it_is_read(
 ) -> None:
     monkeypatch.setattr(inputs, "RANGE_BYTES", 100)
     monkeypatch.setattr("loader.formats.content.HEAD_BYTES", 10)
+    monkeypatch.setattr("loader.dump.HEAD_BYTES", 10)
     monkeypatch.setattr("loader.formats.lines.BLOCK_BYTES", 50)
     s3.put_object(Bucket=BUCKET, Key="a.csv", Body=FORMATS["csv"])
     files = Files([f"s3://{BUCKET}/a.csv"])

@@ -97,6 +97,9 @@ CONTENTS = {
     "no row of parquet": as_parquet(FRAME.clear()),
     "compressed twice": gzip.compress(zstd.compress(CSV)),
     "a workbook": b"PK\x03\x04" + bytes(100),
+    "a page of HTML": b"<!DOCTYPE html>",
+    "JSON over lines": b"{\n" + NDJSON[1:],
+    "a dump in tar format.gz": gzip.compress(b"toc.dat\0".ljust(257, b"\0") + b"ustar"),
 }
 DUMPS = {
     "dump": DUMP.encode(),

@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loader.dump import Dump
-from loader.errors import FileRejected
+from loader.errors import FileRejected, UsageError
+from loader.sources import Files
 from local.postgres import PostgresServer
 from tests.examples import examples
 from tests.postgres import Database, clone
@@ -133,6 +134,25 @@ def test_a_dump_of_the_whole_server_is_read_where_one_database_has_the_tables(
     ]
     assert dump_of(lived_in, tmp_path / "all.sql", *others, program="pg_dumpall")
     assert rows_of(Dump(tmp_path / "all.sql")) == rows_in(lived_in)
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("custom", ":1: the file is an archive of pg_dump; expected a plain dump (pg_dump --format=plain)"),
+        ("tar", ":1: the file is a dump in tar format; expected a plain dump (pg_dump --format=plain)"),
+        ("directory", ": a dump in directory format; expected a plain one (pg_dump --format=plain)"),
+    ],
+)
+def test_a_dump_that_is_not_plain_is_told_by_its_format(
+    form: str, reason: str, lived_in: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "dump"
+    assert dump_of(lived_in, path, f"--format={form}")
+    for read in (lambda: Dump(path), lambda: list(Files([path]).chunks(1_000))):
+        with pytest.raises((FileRejected, UsageError)) as refused:
+            read()
+        assert str(refused.value) == f"{path}{reason}"
 
 
 def test_what_was_passed_over_is_told(lived_in: Database, tmp_path: Path) -> None:

@@ -84,9 +84,7 @@ def test_a_file_is_read_whatever_its_order_of_columns_and_its_ends_of_lines(
         (b"orig_code|dest_code|day|price|\n", "the header parted by bars has '', which is not a column"),
         (b"CNSGH,NLRTM,2021-01-01,7\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks"),
         (b"orig_code,dest_code,day,price\rCNSGH,NLRTM,2021-01-01,7\r", "has a carriage return inside"),
-        (b"[1]\n", "the header lacks orig_code, lacks dest_code, lacks day, lacks price, has '[1]'"),
         ("orig_code,dest_code,day,price,fr\u00e9t\n".encode("cp1252"), "the header is not UTF-8: invalid"),
-        ("orig_code,dest_code,day,price\n".encode("utf-16-le"), "has 'o\\x00r\\x00i"),
     ],
 )  # fmt: skip
 def test_a_wrong_header_is_refused_with_what_is_off(content: bytes, reason: str, tmp_path: Path) -> None:
@@ -217,13 +215,9 @@ def test_a_line_that_tells_the_separator_is_passed_over_and_counted(line: bytes,
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("orig_code,dest_code,day,price\n".encode("utf-16"), "the file is UTF-16; expected UTF-8"),
-        (b"\xfe\xff\0o\0r", "the file is UTF-16; expected UTF-8"),
-        (b"PK\x03\x04\x14\0", "the file is a ZIP archive or a workbook; expected CSV, NDJSON or Parquet"),
-        (b"PARE", "the file is an encrypted Parquet file; expected a plain one"),
         (gzip.compress(A_GZIP, mtime=0), "the file is compressed twice; expected it to be once at most"),
         (zstd.compress(A_GZIP), "the file is compressed twice; expected it to be once at most"),
-        (gzip.compress(b"PK\x03\x04", mtime=0), "the file is a ZIP archive or a workbook; expected CSV"),
+        (gzip.compress(b"PK\x03\x04", mtime=0), "the file is a ZIP archive inside gzip; unpack it and load"),
         (b"\x1f\x8b\x08", "the gzip stream ends early"),
         (b"\x1f\x8b\x09\0\0\0\0\0\0\0", "the gzip stream is damaged: Error -3 while decompressing data"),
         (b"\x28\xb5\x2f\xfd" + b"\xff" * 20, "the zstd stream is damaged: Unable to decompress"),
