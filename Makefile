@@ -88,6 +88,11 @@ copy: .venv/dev.stamp
 reap: .venv/dev.stamp
 	@$(BIN)/python -m stacks.reap $(if $(filter 1,$(DESTROY)),--destroy)
 
+## formats: writes docs/formats.md anew from the cases that the tests try
+.PHONY: formats
+formats: .venv/dev.stamp
+	$(BIN)/python -m tests.loader.cases.page > docs/formats.md
+
 ## sample: writes local/sample.sql anew
 .PHONY: sample
 sample: .venv/local.stamp

@@ -18,7 +18,7 @@ from loader.formats.lines import LineReader, decode_line, split_lines, text_colu
 # Beside the four in a file of rejected rows, which can be sent again once it is mended.
 REJECT_COLUMNS = ("rejected_file", "rejected_line", "rejected_text", "rejected_reason")
 QUOTED = r'^"([^"]*)"$'  # as all but all quoted values are; the slow way knows the rest
-# What a file of prices may be parted by; its header alone tells which.
+# What a file of prices may be parted by; its header alone tells which (docs/formats.md says why).
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # What spreadsheets write above the header.
 SEPARATOR_LINE = re.compile(rb'"?sep=.?"?\r?\n', re.IGNORECASE)
