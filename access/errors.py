@@ -1,16 +1,16 @@
-"""What can go wrong with tokens, and with who is to be told."""
+"""What can go wrong with secret settings, and with who is to be told."""
 
 
 class AccessError(Exception):
-    """Base of this package's errors; the message is meant for a person, and never has a token in it."""
+    """Base of this package's errors; the message is meant for a person, and never has a secret in it."""
 
 
-class TokensMisconfigured(AccessError):
-    """RATES_API_TOKENS is not what it has to be; the message names each entry that is wrong."""
+class SettingMisconfigured(AccessError):
+    """A secret setting is not what it has to be; the message names it, and each part that is wrong."""
 
 
-class TokensUnavailable(AccessError):
-    """The file or the secret that holds them cannot be read."""
+class SettingUnavailable(AccessError):
+    """The file or the secret that holds a setting cannot be read."""
 
 
 class CallbackUrlRefused(AccessError):

@@ -20,7 +20,7 @@ class Bearers:
     tokens: Tokens
 
     def admit(self, request: falcon.Request, scope: str) -> Token:
-        """Raises 401 without a token that is known, 403 for one without the scope, and TokensUnavailable."""
+        """Raises 401 without a token that is known, 403 for one without the scope, and SettingUnavailable."""
         sent = request.get_header("Authorization")
         match = BEARER.fullmatch(sent or "")
         if match is None:
@@ -37,7 +37,7 @@ class Bearers:
         return token
 
     def find(self, request: falcon.Request) -> Token | None:
-        """Whose it is, where a token was sent that is known. Raises TokensUnavailable."""
+        """Whose it is, where a token was sent that is known. Raises SettingUnavailable."""
         match = BEARER.fullmatch(request.get_header("Authorization") or "")
         return None if match is None else self.tokens.find(match[1])
 

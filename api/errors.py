@@ -10,7 +10,7 @@ from typing import Any
 import falcon
 import msgspec
 
-from access.errors import TokensUnavailable
+from access.errors import SettingUnavailable
 from api.headers import last_answer
 from database.errors import DatabaseUnavailable, SchemaMissing, StatementTooSlow
 from storage.errors import StorageUnavailable
@@ -27,7 +27,7 @@ AWAY: dict[type[Exception], str] = {
     DatabaseUnavailable: "The database cannot be reached at the moment; try again.",
     SchemaMissing: "The database cannot be reached at the moment; try again.",
     StorageUnavailable: "The storage of batches cannot be reached at the moment; try again.",
-    TokensUnavailable: "Tokens cannot be checked at the moment; try again.",
+    SettingUnavailable: "Tokens cannot be checked at the moment; try again.",
 }
 # What was asked is dear, or the database has too much to do: neither passes in a second, and each that asks
 # again takes a thread for as long as it was waited for.

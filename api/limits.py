@@ -21,7 +21,7 @@ from limits import RateLimitItem, parse_many
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from access.errors import TokensUnavailable
+from access.errors import SettingUnavailable
 from api.bearers import Bearers
 from api.errors import Refusal
 from api.health import is_health
@@ -65,7 +65,7 @@ class Limits:
         """A bearer where the token is known: any other could be made up anew for each request."""
         try:
             token = self._bearers.find(request)
-        except TokensUnavailable:
+        except SettingUnavailable:
             token = None
         if token is not None:
             return BEARER + token.digest.hex()

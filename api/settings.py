@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from access.errors import TokensMisconfigured
+from access.errors import SettingMisconfigured
 from access.tokens import Tokens
 from database.errors import ConfigurationError
 from storage.errors import StorageMisconfigured
@@ -63,7 +63,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     api_tokens = environ.get("RATES_API_TOKENS", "")
     try:
         Tokens(api_tokens)
-    except TokensMisconfigured as error:
+    except SettingMisconfigured as error:
         faults.append(str(error))
     settings = Settings(
         port=number("PORT", 8000, 1, 65535),

@@ -33,7 +33,7 @@ from infra.settings.seed import Dump, Sample
 from infra.settings.stack import read_settings
 from infra.sleep import Sleep, Sleeper
 from infra.storage import BatchStorage
-from infra.tokens import ApiTokens
+from infra.tokens import ApiTokens, CallbackSecret
 
 # For a first look, on the sample's data.
 RATES_PATH = "/rates?date_from=2021-01-20&date_to=2021-01-31&orig_code=china_main&dest_code=northern_europe"
@@ -76,6 +76,7 @@ database = Database(
 )
 storage = BatchStorage(f"{name}-batches", settings.storage, on_aws)
 tokens = ApiTokens(f"{name}-tokens", storage.key_arn, settings.production, on_aws)
+callback_secret = CallbackSecret(f"{name}-callbacks", storage.key_arn, settings.production, on_aws)
 if isinstance(settings.seed, Sample | Dump):
     SeedObject(f"{name}-seed", settings.seed, storage, on_aws)
 images = Images(name, settings.images, on_aws)
@@ -89,7 +90,7 @@ sleepers: list[Sleeper] = []
 if release:
     api_image, loader_image = release
     around = Surroundings(
-        ingestion=Ingestion(stack, settings.region, storage, tokens),
+        ingestion=Ingestion(stack, settings.region, storage, tokens, callback_secret),
         region=settings.region,
         vpc_id=network.vpc_id,
         subnet_ids=network.task_subnet_ids,
@@ -184,5 +185,6 @@ pulumi.export("batchBucket", storage.bucket_name)
 pulumi.export("batchQueueUrl", storage.queue_url)
 pulumi.export("batchDeadLetterQueueUrl", storage.dead_letter_queue_url)
 pulumi.export("apiTokensSecretArn", tokens.arn)
+pulumi.export("callbackSecretArn", callback_secret.arn)
 pulumi.export("apiRepositoryUrl", images.api_repository_url)
 pulumi.export("loaderRepositoryUrl", images.loader_repository_url)

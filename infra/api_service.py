@@ -82,7 +82,7 @@ class ApiService(pulumi.ComponentResource):
                 "RATES_LIMIT": settings.limit or "",
                 "RATES_PROXIES": str(PROXIES),
                 "WEB_CONCURRENCY": str(max(1, settings.size.cpu // ONE_CPU)),
-                **around.ingestion.environment,
+                **around.ingestion.api_environment,
             },
             port=API_PORT,
             health_check=HEALTH_CHECK,

@@ -1,7 +1,8 @@
-"""What the API and the loader need to take batches in: the names of bucket, queue and tokens, and the rights.
+"""What the API and the loader need to take batches in: names of bucket, queue and secrets, and the rights.
 
-The API puts what is sent into the bucket, and into the queue that a batch is to be taken back. The loader
-takes work from the queue; chunks cut out of what cannot be read from the middle it puts into the bucket.
+The API puts what is sent into the bucket, and into the queue that a batch is to be taken back. It alone knows
+whose tokens are good. The loader takes work from the queue; chunks cut out of what cannot be read from the
+middle it puts into the bucket. It alone knows what callbacks are signed with.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pulumi
 
 from infra.iam import Statement, allow
 from infra.storage import CHUNKS, PREFIX, BatchStorage
-from infra.tokens import ApiTokens
+from infra.tokens import ApiTokens, CallbackSecret
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,22 @@ class Ingestion:
     region: str
     storage: BatchStorage
     tokens: ApiTokens
+    callback_secret: CallbackSecret
 
     @property
-    def environment(self) -> dict[str, pulumi.Input[str]]:
+    def api_environment(self) -> dict[str, pulumi.Input[str]]:
+        return {**self._environment, "RATES_API_TOKENS": self.tokens.arn}
+
+    @property
+    def loader_environment(self) -> dict[str, pulumi.Input[str]]:
+        return {**self._environment, "RATES_CALLBACK_SECRET": self.callback_secret.arn}
+
+    @property
+    def _environment(self) -> dict[str, pulumi.Input[str]]:
         """RATES_STACK is a dimension of the programs' own metrics: see `metrics`."""
         return {
             "BATCH_BUCKET": self.storage.bucket_name,
             "BATCH_QUEUE_URL": self.storage.queue_url,
-            "RATES_API_TOKENS": self.tokens.arn,
             "RATES_STACK": self.stack,
         }
 
@@ -44,7 +53,7 @@ class Ingestion:
             ),
             self._list(["s3:ListBucket", "s3:ListBucketMultipartUploads"], PREFIX),
             allow(["sqs:SendMessage"], self.storage.queue_arn),
-            *self._to_know_tokens_and_use_the_key(),
+            *self._to_read_a_secret_and_use_the_key(self.tokens.arn),
         ]
 
     def to_take_batches(self) -> list[Statement]:
@@ -69,7 +78,7 @@ class Ingestion:
                 ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage"],
                 self.storage.dead_letter_queue_arn,
             ),
-            *self._to_know_tokens_and_use_the_key(),
+            *self._to_read_a_secret_and_use_the_key(self.callback_secret.arn),
         ]
 
     def _objects(self, prefix: str) -> pulumi.Output[str]:
@@ -83,11 +92,11 @@ class Ingestion:
         below = {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}
         return {**allow(actions, self.storage.bucket_arn), "Condition": {"StringLikeIfExists": below}}
 
-    def _to_know_tokens_and_use_the_key(self) -> list[Statement]:
+    def _to_read_a_secret_and_use_the_key(self, secret_arn: pulumi.Output[str]) -> list[Statement]:
         """Who ends an upload in parts needs both rights to the key, and so does who sends a message."""
         services = [f"{service}.{self.region}.amazonaws.com" for service in ("s3", "secretsmanager", "sqs")]
         return [
-            allow(["secretsmanager:GetSecretValue"], self.tokens.arn),
+            allow(["secretsmanager:GetSecretValue"], secret_arn),
             {
                 **allow(["kms:Decrypt", "kms:GenerateDataKey"], self.storage.key_arn),
                 "Condition": {"StringEquals": {"kms:ViaService": services}},

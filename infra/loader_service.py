@@ -58,7 +58,7 @@ class LoaderService(pulumi.ComponentResource):
             user=USER,
             stop_s=timeouts.LOADER_STOP_S,
             environment={
-                **around.ingestion.environment,
+                **around.ingestion.loader_environment,
                 "RATES_TICKETS_MAX": str(max(TICKETS_MAX, SLOTS * settings.size.tasks_max)),
             },
             scratch_gib=settings.storage_gib,

@@ -360,10 +360,10 @@ def work(*, workers: int | None, as_json: bool) -> None:
     """Do what the queue brings, until SIGTERM or Ctrl-C.
 
     The bucket is named by BATCH_BUCKET, the queue by BATCH_QUEUE_URL. It has RATES_TICKETS_MAX messages of a
-    batch at most, 32 by default; no more of its chunks are done at once. Whoever wants to be told of a
-    batch's end is, signed with the token by which RATES_API_TOKENS knows them. It logs as JSON.
+    batch at most, 32 by default; no more of its chunks are done at once. Callbacks are signed with
+    RATES_CALLBACK_SECRET; without it they are left to other workers. It logs as JSON.
     """
-    from access.tokens import Tokens
+    from access.signatures import VARIABLE, CallbackSecrets
     from loader.settings import read_queue_settings
 
     settings = read_queue_settings()
@@ -372,11 +372,11 @@ def work(*, workers: int | None, as_json: bool) -> None:
     from loader.work import run_worker
     from telemetry.log import configure
 
-    setting = os.environ.get("RATES_API_TOKENS")
-    tokens = Tokens(setting) if setting else None
+    setting = os.environ.get(VARIABLE, "").strip()
+    secrets = CallbackSecrets(setting) if setting else None
     configure("loader", sys.stderr if as_json else sys.stdout)
     stop = StopSignal(signal.SIGTERM, signal.SIGINT)
-    done = run_worker(stop, settings.storage, tokens, slots=workers, tickets_max=settings.tickets_max)
+    done = run_worker(stop, settings.storage, secrets, slots=workers, tickets_max=settings.tickets_max)
     if as_json:
         print_json(done)
 

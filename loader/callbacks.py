@@ -1,14 +1,15 @@
 """Tells whoever asked for it how a batch ended: once, signed, and again until they answer or a day is over.
 
-`publish.end_batch` writes down who is to be told, `access.signatures` signs it with the key of the token that
-sent the batch, and `callback_request` makes the request. Any worker may do it, one at a time.
+`publish.end_batch` writes down who is to be told, `access.signatures` signs it with the key of the bearer who
+sent the batch, and `callback_request` makes the request. Any worker that has the secret may do it, one at a
+time.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,9 +20,8 @@ import psycopg
 from psycopg.rows import class_row
 
 from access import callback_urls
-from access.errors import CallbackUrlRefused, TokensUnavailable
-from access.signatures import signed_headers
-from access.tokens import Tokens
+from access.errors import CallbackUrlRefused, SettingUnavailable
+from access.signatures import CallbackSecrets, signed_headers
 from database.queries import query
 from loader.callback_request import Call, Unanswered, status_words
 from loader.history import batch_with_id
@@ -67,22 +67,24 @@ class Attempt:
     final: bool = False
 
 
-def deliver_callbacks(connection: psycopg.Connection, tokens: Tokens, *, stop: Callable[[], bool]) -> int:
+def deliver_callbacks(
+    connection: psycopg.Connection, secrets: CallbackSecrets, *, stop: Callable[[], bool]
+) -> int:
     """Tells whoever is due, for half a minute at most or until it is stopped; returns how many know now.
 
     `connection` is in autocommit. A worker that is killed leaves its callback due: it may come twice.
     """
     began, told = time.monotonic(), 0
     while not stop() and time.monotonic() - began < TURN_S:
-        attempt = deliver_next(connection, tokens)
+        attempt = deliver_next(connection, secrets)
         if attempt is None:
             break
         told += attempt.told
     return told
 
 
-def deliver_next(connection: psycopg.Connection, tokens: Tokens) -> Attempt | None:
-    """None where nobody is due whom no other worker is telling, or no token can be read to sign with."""
+def deliver_next(connection: psycopg.Connection, secrets: CallbackSecrets) -> Attempt | None:
+    """None where nobody is due whom no other worker is telling, or there is no secret to sign with."""
     with connection.transaction():
         with connection.cursor(row_factory=class_row(Callback)) as cursor:
             callback = cursor.execute(query("loader", "next_callback")).fetchone()
@@ -91,28 +93,27 @@ def deliver_next(connection: psycopg.Connection, tokens: Tokens) -> Attempt | No
         batch = batch_with_id(connection, callback.batch_id)
         with bound(batch=callback.batch_id, request_id=batch["request_id"]):
             try:
-                attempt = tell(callback, batch, tokens)
-            except TokensUnavailable as error:
-                log.warning("callbacks wait for the tokens", reason=str(error))
+                signing = secrets.known()
+            except SettingUnavailable as error:
+                log.warning("callbacks wait for the secret to sign with", reason=str(error))
                 return None
-            attempt = record(connection, callback, attempt)
+            if not signing:  # which has been logged
+                return None
+            attempt = record(connection, callback, tell(callback, batch, signing))
     note(callback, batch, attempt)
     return attempt
 
 
-def tell(callback: Callback, batch: Mapping[str, Any], tokens: Tokens) -> Attempt:
-    """One attempt. Raises TokensUnavailable."""
+def tell(callback: Callback, batch: Mapping[str, Any], signing: Sequence[str]) -> Attempt:
+    """One attempt, signed by each of these secrets."""
     try:
         url = callback_urls.parse(batch["callback_url"])
     except CallbackUrlRefused as error:
         return Attempt(str(error), final=True)
     if url.loopback and os.environ.get(LOOPBACK) != "1":
         return Attempt(f"it is this machine itself, which {LOOPBACK} does not allow", final=True)
-    token = tokens.named(batch["created_by"])
-    if token is None:
-        return Attempt(f"there is no token {batch['created_by']!r} any more to sign with", final=True)
     body = message(callback, batch)
-    headers = signed_headers(token, callback.message_id, datetime.now(UTC), body)
+    headers = signed_headers(signing, batch["created_by"], callback.message_id, datetime.now(UTC), body)
     kind = {"content-type": "application/json", "user-agent": "rates"}
     try:
         status = Call(url, {**kind, **headers}, body).status_within()

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import psycopg
 
-from access.tokens import Tokens
+from access.signatures import CallbackSecrets
 from database.connect import connect, translated_errors
 from loader.allocation import give_memory_back
 from loader.beside import backoff, start_beside
@@ -57,14 +57,14 @@ log = get_logger("rates.work")
 def run_worker(
     stop: Stop,
     storage: StorageSettings,
-    tokens: Tokens | None = None,
+    secrets: CallbackSecrets | None = None,
     *,
     slots: int | None = None,
     tickets_max: int = TICKETS_MAX,
 ) -> dict[str, int]:
     """Works until `stop` is set, through a database or storage that is away; returns what it did.
 
-    `tokens` sign what is told of a batch's end; without any, that is left to other workers. A batch that is
+    `secrets` sign what is told of a batch's end; without any, that is left to other workers. A batch that is
     planned here has `tickets_max` messages at most.
     Raises StorageMisconfigured when there is no such queue.
     """
@@ -78,8 +78,10 @@ def run_worker(
     worker = Worker(tickets, Hand(queue), stop, slots)
     log.info("worker started", slots=slots)
     beside = [start_beside("tidy", tidier.tidy, stop)]
-    if tokens is not None:
-        tell = partial(deliver_callbacks, tokens=tokens, stop=stop.is_set)
+    if secrets is None:
+        log.info("callbacks are left to other workers", reason="RATES_CALLBACK_SECRET is not set")
+    else:
+        tell = partial(deliver_callbacks, secrets=secrets, stop=stop.is_set)
         beside.append(start_beside("callbacks", tell, stop))
     worker.run()
     for thread in beside:

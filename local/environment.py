@@ -28,14 +28,15 @@ def api_environment(home: Path, state: State) -> dict[str, str]:
 
 
 def loader_environment(home: Path, state: State, role: str = LOADER_ROLE) -> dict[str, str]:
-    """With the tokens, which the loader signs with; whoever is told of a batch may listen on this machine."""
-    own = batch_environment(state) | token_environment(state) | {"RATES_CALLBACK_LOOPBACK": "1"}
+    """With the secret that signs callbacks; whoever is told of a batch may listen on this machine."""
+    own = batch_environment(state) | callback_environment(state) | {"RATES_CALLBACK_LOOPBACK": "1"}
     return os.environ | database_environment(home, state, role) | own
 
 
 def client_environment(home: Path, state: State) -> dict[str, str]:
     """All that points a shell at this stack, as the database's owner; nothing else of this process's."""
-    own = {"RATES_URL": api_url(state), "RATES_TOKEN": state.token} | token_environment(state)
+    own = {"RATES_URL": api_url(state), "RATES_TOKEN": state.token}
+    own |= token_environment(state) | callback_environment(state)
     return database_environment(home, state, SUPERUSER) | batch_environment(state) | own
 
 
@@ -51,6 +52,10 @@ def database_environment(home: Path, state: State, role: str) -> dict[str, str]:
 def token_environment(state: State) -> dict[str, str]:
     """What the parts of the stack know of its one token, which may read and write."""
     return {"RATES_API_TOKENS": entry_of("local", SCOPES, state.token)}
+
+
+def callback_environment(state: State) -> dict[str, str]:
+    return {"RATES_CALLBACK_SECRET": state.callback_secret}
 
 
 def batch_environment(state: State) -> dict[str, str]:

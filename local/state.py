@@ -29,6 +29,7 @@ class State(msgspec.Struct, frozen=True):
     api_password: str = msgspec.field(default_factory=new_secret)
     loader_password: str = msgspec.field(default_factory=new_secret)
     token: str = msgspec.field(default_factory=new_secret)
+    callback_secret: str = msgspec.field(default_factory=new_secret)
     postgres_port: int = 0
     storage_port: int = 0
     api_port: int = 0

@@ -1,4 +1,4 @@
-"""Secrets: their values are people's, and read by the tasks that need them alone."""
+"""Secrets: their values are people's, and each is read by the tasks of the one program that needs it."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -22,15 +22,18 @@ def secret_values_are_put_in_by_people(_value: Declared) -> Iterator[str]:
 
 
 @about_stack(
-    "secrets-are-read-by-tasks-alone",
-    "Hashes of tokens sign what is sent to their bearers: who reads them can speak for us.",
+    "secrets-are-read-by-one-program",
+    "Who reads what callbacks are signed with can speak for us, and needs no other secret for it.",
 )
-def secrets_are_read_by_tasks_alone(stack: Stack) -> Iterator[tuple[Declared, str]]:
+def secrets_are_read_by_one_program(stack: Stack) -> Iterator[tuple[Declared, str]]:
     for secret in stack.all(SECRET):
-        for policy in [each for kind in IDENTITY for each in stack.pointing(kind, "policy", secret)]:
+        readers = [each for kind in IDENTITY for each in stack.pointing(kind, "policy", secret)]
+        for policy in readers:
             roles = stack.named_by(policy, "role", ROLE)
             if not roles or not all(stack.pointing(DEFINITION, "taskRoleArn", role) for role in roles):
                 yield policy, f"found a right to {secret.name}: allowed is one in the role of a task"
+        for policy in readers[1:]:
+            yield policy, f"found a right to {secret.name} besides {readers[0].name}: allowed is one program"
         for policy in stack.all(*IDENTITY):
             for pattern in patterns_that_read(policy, secret):
                 yield policy, f"found a right to {pattern}: allowed are secrets by name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from access import tokens as module
-from access.errors import TokensMisconfigured, TokensUnavailable
-from access.signatures import secret_of
+from access import secret_setting
+from access.errors import SettingMisconfigured, SettingUnavailable
+from access.signatures import bearers_secret
 from access.tokens import READ, WRITE, Tokens, entry_of, main
 from tests.waiting import TIMEOUT_S
 
@@ -26,8 +27,6 @@ def test_a_token_is_found_by_what_its_bearer_sends_and_has_its_scopes() -> None:
     assert (alice.name, alice.scopes) == ("alice", {READ, WRITE})
     assert bob is not None
     assert (bob.name, bob.scopes) == ("bob", {READ})
-    assert tokens.named("bob") == bob
-    assert tokens.named("carol") is None
 
 
 @pytest.mark.parametrize("sent", ["", "alice", ALICE[:-1], ALICE + " ", ALICE.upper(), "\ud800", "\0"])
@@ -43,7 +42,7 @@ def test_without_a_setting_there_is_no_token() -> None:
 def test_every_entry_that_is_wrong_is_named_by_its_place_and_none_by_its_content() -> None:
     digest = "0" * 64
     wrong = f"{ALICE} a:read:{digest} a:read:{'1' * 64} b::{digest} c:admin:{digest} d:read:{digest} e:read:F"
-    with pytest.raises(TokensMisconfigured) as refused:
+    with pytest.raises(SettingMisconfigured) as refused:
         Tokens(wrong)
     kind = "is not name:scopes:sha256, scopes being of read, write"
     assert str(refused.value) == (
@@ -103,7 +102,7 @@ def test_while_it_cannot_be_read_again_those_that_were_read_last_stay_good(
 def test_where_none_was_ever_read_it_says_so_and_goes_on_by_itself(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     tokens = Tokens(str(file), try_again_s=0)
-    with pytest.raises(TokensUnavailable, match=r"tokens cannot be read: .*No such file"):
+    with pytest.raises(SettingUnavailable, match=r"tokens cannot be read: .*No such file"):
         tokens.find(ALICE)
     file.write_text(ENTRIES)
     assert tokens.find(ALICE) is not None
@@ -128,7 +127,7 @@ def test_only_one_thread_waits_while_it_is_read_again(file: Path, monkeypatch: p
         assert go_on.wait(TIMEOUT_S)
         return ""
 
-    monkeypatch.setattr(module, "read_elsewhere", slow)
+    monkeypatch.setattr(secret_setting, "read_elsewhere", slow)
     slow_one = threading.Thread(target=tokens.known)
     slow_one.start()
     assert reading.wait(TIMEOUT_S)
@@ -142,23 +141,67 @@ def test_only_one_thread_waits_while_it_is_read_again(file: Path, monkeypatch: p
 # --- a new one ---------------------------------------------------------------------------------------------
 
 
+def run(module: str, *arguments: str, callback_secret: str | None = None) -> tuple[int, list[str], str]:
+    """Exit code, lines of stdout, stderr."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RATES_")}
+    env |= {} if callback_secret is None else {"RATES_CALLBACK_SECRET": callback_secret}
+    command = [sys.executable, "-m", f"access.{module}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def value(line: str) -> str:
+    return line.split(": ", 1)[1]
+
+
 def test_a_new_token_is_shown_once_with_its_secret_for_callbacks_and_the_entry_that_knows_it() -> None:
-    command = [sys.executable, "-m", "access.tokens", "alice"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    token, secret, entry = (line.split(": ", 1)[1] for line in shown.splitlines())
+    signing = "s" * 43
+    status, shown, said = run("tokens", "alice", callback_secret=f"{signing} {'o' * 43}")
+    assert (status, said) == (0, "")
+    token, secret, entry = (value(line) for line in shown)
     assert len(token) == 43
-    assert secret == secret_of(token)
+    assert secret == bearers_secret(signing, "alice"), "by the newest"
     found = Tokens(entry).find(token)
     assert found is not None
     assert (found.name, found.scopes) == ("alice", {READ, WRITE})
 
 
+def test_without_a_secret_to_sign_with_a_new_token_is_shown_all_the_same() -> None:
+    status, shown, said = run("tokens", "alice")
+    assert (status, [line.split(":")[0] for line in shown]) == (
+        0,
+        ["for its bearer, and shown only now", "for RATES_API_TOKENS"],
+    )
+    assert said == "what its bearer checks callbacks by is shown where RATES_CALLBACK_SECRET is set\n"
+
+
+def test_no_token_is_made_where_the_secret_to_sign_with_is_wrong() -> None:
+    status, shown, said = run("tokens", "alice", callback_secret="short")
+    assert (status, shown) == (1, [])
+    assert said.startswith("RATES_CALLBACK_SECRET: secret 1 is not 32 to 200 of")
+
+
+def test_a_new_secret_to_sign_with_shows_each_bearer_theirs_and_is_no_other_one() -> None:
+    (first,), (second,) = (run("signatures")[1] for _ in range(2))
+    assert first.startswith("for RATES_CALLBACK_SECRET: ")
+    assert first != second
+    status, shown, _ = run("signatures", "alice", callback_secret=value(first))
+    assert (status, [value(line) for line in shown]) == (0, [bearers_secret(value(first), "alice")])
+
+
+def test_without_a_secret_to_sign_with_no_bearer_is_shown_one() -> None:
+    says = "RATES_CALLBACK_SECRET holds no secret; `python -m access.signatures` makes one\n"
+    assert run("signatures", "alice") == (1, [], says)
+    assert run("signatures", "alice", "bob")[0] == 1
+
+
 def test_a_new_token_has_the_scopes_that_are_asked_for_and_is_no_other_one(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("RATES_CALLBACK_SECRET", raising=False)
     main(["alice", "read"])
     main(["alice", "read"])
-    first, second = capsys.readouterr().out.splitlines()[2::3]
+    first, second = capsys.readouterr().out.splitlines()[1::2]
     assert first.startswith("for RATES_API_TOKENS: alice:read:")
     assert second.startswith("for RATES_API_TOKENS: alice:read:")
     assert first != second

@@ -13,6 +13,7 @@ import boto3
 import pytest
 import yaml
 
+from access.signatures import CallbackSecrets
 from access.tokens import entry_of
 from loader.__main__ import main as loader_commands
 from local.object_storage import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
@@ -105,7 +106,7 @@ def environment_of(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", TAKING)
-def test_what_takes_batches_in_knows_the_storage_and_whose_tokens_are_good(name: str) -> None:
+def test_what_takes_batches_in_knows_the_storage(name: str) -> None:
     environment = environment_of(name)
     storage = read_storage_settings(environment)
 
@@ -116,8 +117,15 @@ def test_what_takes_batches_in_knows_the_storage_and_whose_tokens_are_good(name:
         SECRET_ACCESS_KEY,
     )
     assert environment["AWS_DEFAULT_REGION"] == REGION
+
+
+def test_the_api_alone_knows_whose_tokens_are_good_and_loaders_what_callbacks_are_signed_with() -> None:
     (token,) = set(re.findall(r"Bearer ([\w-]+)", TEXT))
-    assert environment["RATES_API_TOKENS"] == entry_of("local", ["read", "write"], token)
+    assert environment_of("api")["RATES_API_TOKENS"] == entry_of("local", ["read", "write"], token)
+    secret = environment_of("loader")["RATES_CALLBACK_SECRET"]
+    assert CallbackSecrets(secret).known() == [secret]
+    assert "RATES_CALLBACK_SECRET" not in environment_of("api")
+    assert "RATES_API_TOKENS" not in environment_of("loader")
 
 
 def test_the_storage_has_one_name_and_port_inside_and_on_the_machine() -> None:

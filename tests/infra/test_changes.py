@@ -160,6 +160,7 @@ def test_production_protects_what_data_would_be_lost_with_and_no_other_stack_pro
     data |= {
         "-database": {"kms/key:Key", "rds/instance:Instance"},
         "-tokens": {"secretsmanager/secret:Secret"},
+        "-callbacks": {"secretsmanager/secret:Secret"},
     }
     expected = {(f"aws:{kind}", f"rates-prod{name}") for name, kinds in data.items() for kind in kinds}
 
@@ -178,5 +179,7 @@ def test_what_outlives_its_stack_is_what_was_logged_uploaded_or_needs_its_key() 
         "aurora": set(),
         # The key of the last snapshot.
         "staging": {"rates-staging-database"},
-        "prod": {f"rates-prod-{each}" for each in ("access-logs", "batches", "database", "tokens")},
+        "prod": {
+            f"rates-prod-{each}" for each in ("access-logs", "batches", "callbacks", "database", "tokens")
+        },
     }

@@ -230,10 +230,11 @@ def test_a_deploy_reads_no_batch_and_no_secret(stack: str) -> None:
         assert {resource for right, resource in rights(found) if fnmatchcase(action, right)} == set()
 
 
+@pytest.mark.parametrize("name", ["tokens", "callbacks"])
 @pytest.mark.parametrize("stack", DELIVERED)
-def test_a_deploy_makes_the_secret_of_its_stack_and_no_other(stack: str) -> None:
+def test_a_deploy_makes_the_secrets_of_its_stack_and_no_other(stack: str, name: str) -> None:
     found = statements(declared(stack), "delivery-deploy")
-    secret = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rates-{{}}-tokens-1a2b3c4-AbCdEf"
+    secret = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rates-{{}}-{name}-1a2b3c4-AbCdEf"
 
     for action in ("CreateSecret", "DeleteSecret", "DescribeSecret", "TagResource", "UpdateSecret"):
         assert may(found, f"secretsmanager:{action}", secret.format(stack))

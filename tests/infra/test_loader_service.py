@@ -52,7 +52,7 @@ def test_it_may_take_batches_from_its_queue_and_bucket_and_log_in_as_the_role_th
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
         ): f"arn:aws:sqs:{PLACE}:{name}-dead",
-        ("secretsmanager:GetSecretValue",): f"arn:aws:secretsmanager:{PLACE}:rates-{run.stack}-tokens",
+        ("secretsmanager:GetSecretValue",): f"arn:aws:secretsmanager:{PLACE}:rates-{run.stack}-callbacks",
         ("kms:Decrypt", "kms:GenerateDataKey"): f"arn:aws:kms:{PLACE}:{name}",
     }
     (listing,) = [each for each in statements if each["Action"] == ["s3:ListBucket"]]
@@ -70,13 +70,14 @@ def test_nobody_reaches_a_task(shape: str) -> None:
     assert run.one("ecs/service:Service", "-loader").inputs.get("loadBalancers", []) == []
 
 
-def test_its_environment_names_its_queue_and_bucket_and_who_may_be_called_back() -> None:
+def test_its_environment_names_its_queue_and_bucket_and_what_callbacks_are_signed_with() -> None:
     run = declared("dev")
     environment = {each["name"]: each["value"] for each in loader(run)["environment"]}
 
     assert environment["BATCH_BUCKET"] == run.exports["batchBucket"]
     assert environment["BATCH_QUEUE_URL"] == run.exports["batchQueueUrl"]
-    assert environment["RATES_API_TOKENS"] == run.exports["apiTokensSecretArn"]
+    assert environment["RATES_CALLBACK_SECRET"] == run.exports["callbackSecretArn"]
+    assert "RATES_API_TOKENS" not in environment
     assert environment["RATES_STACK"] == "dev"
     assert environment["PGUSER"] == "rates_loader"
     assert "command" not in loader(run), "the image works by itself"

@@ -159,8 +159,17 @@ def container(**keys: Any) -> Change:
 
 def read_by_the_starter(run: Run) -> None:
     """Who starts a task is let read the secret, and so could put it into an environment."""
-    (policy,) = chosen(run, ROLE_POLICY, "-api-start")
-    policy.property_dependencies["policy"] += (run.one("secretsmanager/secret:Secret").urn,)
+    let_read(run, "-api-start", "-tokens")
+
+
+def read_by_the_api(run: Run) -> None:
+    """It is reached from everywhere, and needs to sign nothing."""
+    let_read(run, "-api-task", "-callbacks")
+
+
+def let_read(run: Run, role: str, secret: str) -> None:
+    (policy,) = chosen(run, ROLE_POLICY, role)
+    policy.property_dependencies["policy"] += (run.one("secretsmanager/secret:Secret", secret).urn,)
 
 
 def encrypted_by_s3(run: Run) -> None:
@@ -288,9 +297,14 @@ BREAKS = [
         added("secretsmanager/secretVersion:SecretVersion", secretString="anna:read:00"),
         "found a SecretVersion",
     ),
-    Broken("secrets-are-read-by-tasks-alone", read_by_the_starter, "found a right to rates-dev-tokens"),
+    Broken("secrets-are-read-by-one-program", read_by_the_starter, "found a right to rates-dev-tokens"),
     Broken(
-        "secrets-are-read-by-tasks-alone",
+        "secrets-are-read-by-one-program",
+        read_by_the_api,
+        "found a right to rates-dev-callbacks besides rates-dev-",
+    ),
+    Broken(
+        "secrets-are-read-by-one-program",
         stated(
             ROLE_POLICY,
             "-api-start",

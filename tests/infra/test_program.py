@@ -190,6 +190,7 @@ def test_the_outputs_are_what_others_need_to_join_and_no_secret(shape: str) -> N
         "batchQueueUrl": f"https://sqs.example/{name}-batches",
         "batchDeadLetterQueueUrl": f"https://sqs.example/{name}-batches-dead",
         "apiTokensSecretArn": f"arn:aws:secretsmanager:{PLACE}:{name}-tokens",
+        "callbackSecretArn": f"arn:aws:secretsmanager:{PLACE}:{name}-callbacks",
         "apiRepositoryUrl": f"registry.example/{name}-api",
         "loaderRepositoryUrl": f"registry.example/{name}-loader",
     }

@@ -105,9 +105,10 @@ def test_no_secret_is_in_an_environment_and_programs_log_in_with_tokens(shape: s
     for container in every_container(declared(shape)):
         environment = {each["name"]: each["value"] for each in container["environment"]}
         found = [name for name in environment if re.search("PASS|SECRET|TOKEN|_KEY|URL$", name)]
-        assert found == ([] if container["name"] == "migrate" else ["BATCH_QUEUE_URL", "RATES_API_TOKENS"])
-        if "RATES_API_TOKENS" in environment:
-            assert environment["RATES_API_TOKENS"].startswith("arn:aws:secretsmanager:")
+        secret = {"api": "RATES_API_TOKENS", "loader": "RATES_CALLBACK_SECRET"}.get(container["name"])
+        assert found == (["BATCH_QUEUE_URL", secret] if secret else [])
+        if secret:
+            assert environment[secret].startswith("arn:aws:secretsmanager:")
         assert (environment.get("RATES_DB_AUTH") == "iam") is (container["name"] != "migrate")
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from access.signatures import secret_of
-from access.tokens import Tokens, entry_of
+from access.signatures import CallbackSecrets, bearers_secret
 from loader import callbacks
 from loader.callbacks import KEYS, deliver_callbacks
 from loader.check import Ports, check
@@ -30,8 +29,8 @@ from tests.postgres import Database
 from tests.telemetry.logged import logged
 from tests.waiting import wait_until
 
-TOKEN = "alice's token"
-TOKENS = Tokens(entry_of("alice", ["write"], TOKEN))
+SECRET = "a-secret-that-callbacks-are-signed-with"
+SECRETS = CallbackSecrets(SECRET)
 
 
 @pytest.fixture
@@ -68,8 +67,8 @@ def end(connection: psycopg.Connection, tmp_path: Path) -> Callable[..., Batch]:
     return end_one
 
 
-def deliver(connection: psycopg.Connection, tokens: Tokens = TOKENS) -> int:
-    return deliver_callbacks(connection, tokens, stop=lambda: False)
+def deliver(connection: psycopg.Connection, secrets: CallbackSecrets = SECRETS) -> int:
+    return deliver_callbacks(connection, secrets, stop=lambda: False)
 
 
 def deliver_now(database: Database, connection: psycopg.Connection) -> int:
@@ -116,7 +115,7 @@ def test_its_sender_is_told_that_a_batch_was_published(
     assert state_of(ports) == (1, "204 No Content", True, False)
 
 
-def test_they_know_it_by_the_token_that_sent_the_batch(
+def test_they_know_it_by_a_secret_that_is_theirs_alone(
     connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
 ) -> None:
     batch = end(receiver.url)
@@ -124,8 +123,8 @@ def test_they_know_it_by_the_token_that_sent_the_batch(
     deliver(connection)
     (request,) = receiver.requests
     assert request.headers["webhook-id"] == f"{batch.id}-published"
-    assert is_genuine(secret_of(TOKEN), request.headers, request.body)
-    assert not is_genuine(secret_of("another"), request.headers, request.body)
+    assert is_genuine(bearers_secret(SECRET, "alice"), request.headers, request.body)
+    assert not is_genuine(bearers_secret(SECRET, "bob"), request.headers, request.body)
     assert began <= int(request.headers["webhook-timestamp"]) <= time.time()
 
 
@@ -183,7 +182,8 @@ def test_who_does_not_take_it_is_told_again_later_and_later(
     )
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
     assert len({request.body for request in receiver.requests}) == 1
-    assert all(is_genuine(secret_of(TOKEN), each.headers, each.body) for each in receiver.requests)
+    secret = bearers_secret(SECRET, "alice")
+    assert all(is_genuine(secret, each.headers, each.body) for each in receiver.requests)
 
 
 def test_who_is_gone_is_told_no_more(
@@ -261,28 +261,40 @@ def test_an_address_that_the_api_would_not_have_taken_is_given_up(
     assert state_of(ports) == (1, "it has a user or a password in it", False, True)
 
 
-def test_without_the_token_there_is_nothing_to_sign_with(
+def test_while_the_secret_is_renewed_they_know_it_by_either(
+    connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    newest = "n" * 43
+    end(receiver.url)
+    assert deliver(connection, CallbackSecrets(f"{newest} {SECRET}")) == 1
+    (request,) = receiver.requests
+    for secret in (newest, SECRET):
+        assert is_genuine(bearers_secret(secret, "alice"), request.headers, request.body)
+
+
+def test_a_worker_without_a_secret_tells_nobody_and_leaves_it_to_one_that_has_it(
     ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
 ) -> None:
-    end(receiver.url, created_by="bob")
-    assert deliver(connection) == 0
-    assert state_of(ports) == (1, "there is no token 'bob' any more to sign with", False, True)
+    end(receiver.url)
+    assert deliver(connection, CallbackSecrets("")) == 0
+    assert state_of(ports) == (0, None, False, False)
     assert receiver.requests == []
+    assert deliver(connection) == 1
 
 
-def test_tokens_that_cannot_be_read_are_no_attempt(
+def test_a_secret_that_cannot_be_read_is_no_attempt(
     ports: Database,
     connection: psycopg.Connection,
     receiver: Receiver,
     end: Callable[..., Batch],
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "tokens"
+    file = tmp_path / "secret"
     end(receiver.url)
-    assert deliver(connection, Tokens(str(file))) == 0
+    assert deliver(connection, CallbackSecrets(str(file))) == 0
     assert state_of(ports) == (0, None, False, False)
-    file.write_text(TOKENS.setting)
-    assert deliver(connection, Tokens(str(file))) == 1
+    file.write_text(SECRET)
+    assert deliver(connection, CallbackSecrets(str(file))) == 1
 
 
 def test_two_workers_do_not_tell_it_at_once(
@@ -337,7 +349,7 @@ def test_it_stops_between_two(
 ) -> None:
     for key in ("one", "two", "three"):
         end(receiver.url, key=key)
-    assert deliver_callbacks(connection, TOKENS, stop=iter([False, False, True]).__next__) == 2
+    assert deliver_callbacks(connection, SECRETS, stop=iter([False, False, True]).__next__) == 2
     assert [request.json()["key"] for request in receiver.requests] == ["one", "two"]
 
 

@@ -65,6 +65,24 @@ def test_it_ends_with_0_when_asked(number: signal.Signals, ports: Database, stor
         assert (events[0], events[-1]) == (STARTED, STOPPED)
 
 
+@pytest.mark.parametrize(("secret", "lines"), [("", 1), ("  ", 1), ("s" * 43, 0)])
+def test_without_a_secret_to_sign_with_it_says_once_that_it_leaves_callbacks_to_others(
+    secret: str, lines: int, ports: Database, storage: BatchStorage
+) -> None:
+    with worker(ports, storage, RATES_CALLBACK_SECRET=secret) as running:
+        assert running.stop() == 0
+        assert len(running.find("callbacks are left to other workers")) == lines
+
+
+def test_a_secret_to_sign_with_that_is_none_is_told_before_it_works(
+    ports: Database, storage: BatchStorage
+) -> None:
+    done = run("work", database=ports, RATES_CALLBACK_SECRET="short", **storage.environment())
+    assert done.returncode == 2
+    assert done.stderr.startswith("loader: RATES_CALLBACK_SECRET: secret 1 is not 32 to 200 of ")
+    assert "short" not in done.stderr
+
+
 def test_json_is_one_object_once_it_has_stopped(
     ports: Database, storage: BatchStorage, tmp_path: Path
 ) -> None:

@@ -14,12 +14,16 @@ import httpx
 import psutil
 import pytest
 
+from access.signatures import CallbackSecrets
 from access.tokens import READ, WRITE, Tokens
 from local.log import Log
 from local.postgres import free_port, is_alive
 from local.stack import SAME_CTRL_C_S
 from tests.stack import STUCK_S, Run, environment, exported, local, query
 from tests.waiting import wait_until
+
+# Made once, and the same after another start.
+KEPT = ("PGPORT", "PGPASSWORD", "RATES_TOKEN", "RATES_CALLBACK_SECRET")
 
 Starter = Callable[..., Run]
 
@@ -131,6 +135,11 @@ def test_env_names_the_api_and_a_token(running: Run) -> None:
     assert (known.name, known.scopes) == ("local", {READ, WRITE})
 
 
+def test_env_has_the_secret_that_its_loader_signs_callbacks_with(running: Run) -> None:
+    secret = exported(running.home)["RATES_CALLBACK_SECRET"]
+    assert CallbackSecrets(secret).known() == [secret]
+
+
 def test_with_that_token_a_batch_is_accepted_and_lies_in_the_bucket(running: Run) -> None:
     variables = exported(running.home)
     url, content = f"{variables['RATES_URL']}/batches", b"orig_code,dest_code,day,price\n"
@@ -217,9 +226,7 @@ def test_a_second_start_keeps_the_data(again: Run, latest: list[Run], start: Sta
     second.until("ready in ")
     assert second.find("importing") is None
     exported_again = exported(home)
-    assert [exported_again[name] for name in ("PGPORT", "PGPASSWORD", "RATES_TOKEN")] == [
-        variables[name] for name in ("PGPORT", "PGPASSWORD", "RATES_TOKEN")
-    ]
+    assert [exported_again[name] for name in KEPT] == [variables[name] for name in KEPT]
     assert query(exported_again, "SELECT count(*) FROM regions WHERE slug = 'kept'") == [(1,)]
     assert query(exported_again, "SELECT count(*) FROM prices") == prices
 

@@ -57,6 +57,7 @@ class Bearer:
 
 WRITER = Bearer("writer", (READ, WRITE))
 READER = Bearer("reader", (READ,))
+CALLBACK_SECRET = secrets.token_urlsafe(32)
 
 
 class Loader:
@@ -211,10 +212,11 @@ def cut_small(database: Database, chunk_rows: int) -> None:
 @contextmanager
 def running_fleet(database: Database, storage: BatchStorage, **variables: str) -> Generator[Fleet]:
     """Of a database with places in it."""
+    shared = storage.environment() | variables
     tokens = {"RATES_API_TOKENS": f"{WRITER.entry} {READER.entry}"}
-    shared = storage.environment() | tokens | variables
-    with Service(database.environment("rates_api") | shared) as api:
-        fleet = Fleet(database, storage, api, database.environment("rates_loader") | shared)
+    signing = {"RATES_CALLBACK_SECRET": CALLBACK_SECRET}
+    with Service(database.environment("rates_api") | tokens | shared) as api:
+        fleet = Fleet(database, storage, api, database.environment("rates_loader") | signing | shared)
         try:
             yield fleet
         finally:

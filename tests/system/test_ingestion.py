@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from access.signatures import secret_of
+from access.signatures import bearers_secret
 from local.postgres import PostgresServer
 from tests.access.receiver import Receiver, is_genuine, receiving
 from tests.batch_storage import new_storage
 from tests.loader.batches import add_places, assert_totals_are_what_was_published, make_rows, run
 from tests.postgres import clone
-from tests.system.fleet import READER, WRITER, Bearer, Fleet, running_fleet
+from tests.system.fleet import CALLBACK_SECRET, READER, WRITER, Bearer, Fleet, running_fleet
 from tests.system.spellings import COMPRESSIONS, SPELLINGS, named
 from tests.waiting import wait_until
 
@@ -218,7 +218,7 @@ def test_no_token_is_ever_logged(working: Fleet) -> None:
     wrong = Bearer("nobody", ()).token
     working.client.get("/batches", headers={"Authorization": f"Bearer {wrong}"})
     log = "\n".join(working.lines())
-    for token in (WRITER.token, READER.token, wrong):
+    for token in (WRITER.token, READER.token, wrong, CALLBACK_SECRET):
         assert token not in log
         assert hashlib.sha256(token.encode()).hexdigest() not in log
 
@@ -296,8 +296,9 @@ def test_whoever_wants_to_be_told_is_told_once_signed_however_often_it_takes(wor
 
 def check_calls(receiver: Receiver, batch: str) -> None:
     """Both say the same of this batch, each signed for the moment when it was sent."""
+    secret = bearers_secret(CALLBACK_SECRET, WRITER.name)
     for request in receiver.requests:
-        assert is_genuine(secret_of(WRITER.token), request.headers, request.body)
+        assert is_genuine(secret, request.headers, request.body)
         told = request.json()
         assert (told["type"], told["batch"], told["rows"]) == ("batch.published", batch, len(ROWS))
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
