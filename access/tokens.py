@@ -1,7 +1,8 @@
 """Bearer tokens: known by name, scopes and SHA-256, never by themselves.
 
 RATES_API_TOKENS holds entries `name:scopes:sha256` with space between, scopes as `read` or `read,write`, or
-says where they are (`secret_setting`).
+says where they are (`secret_setting`). A scope includes those before it: `read` reads batches, `write` sends
+them and withdraws what its bearer sent, `admin` withdraws any.
 
 `python -m access.tokens NAME [SCOPES]` makes a new one; where RATES_CALLBACK_SECRET is set, it also shows the
 secret by which its bearer checks what `signatures` signs. It is random, 256 bits: a plain hash is enough.
@@ -22,8 +23,9 @@ from access import signatures
 from access.errors import AccessError, SettingMisconfigured
 from access.secret_setting import SecretSetting
 
-READ, WRITE = "read", "write"
-SCOPES = (READ, WRITE)
+READ, WRITE, ADMIN = "read", "write", "admin"
+# Each includes those before it.
+SCOPES = (READ, WRITE, ADMIN)
 TOKEN_BYTES = 32
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +38,9 @@ class Token:
     name: str
     scopes: frozenset[str]
     digest: bytes = field(repr=False)
+
+    def may(self, scope: str) -> bool:
+        return not self.scopes.isdisjoint(SCOPES[SCOPES.index(scope) :])
 
 
 class Tokens(SecretSetting[Token]):
@@ -90,11 +95,11 @@ def entry_of(name: str, scopes: Iterable[str], token: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    name, scopes = [*arguments, ",".join(SCOPES)][:2] if arguments else ("", "")
+    name, scopes = [*arguments, f"{READ},{WRITE}"][:2] if arguments else ("", "")
     if len(arguments) > 2 or not NAME.fullmatch(name) or not known_scopes(scopes.split(",")):
         sys.exit(
-            f"usage: python -m access.tokens NAME [SCOPES]; scopes are {' or '.join(SCOPES)}, or both as"
-            f" {','.join(SCOPES)}"
+            f"usage: python -m access.tokens NAME [SCOPES]; scopes are {', '.join(SCOPES)}, with commas"
+            f" between, {READ},{WRITE} where none is given; each includes those before it"
         )
     try:
         callbacks = signatures.secret_for(name, os.environ)

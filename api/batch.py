@@ -11,7 +11,7 @@ import falcon
 
 from access.tokens import WRITE
 from api.batches import respond
-from api.bearers import Bearers
+from api.bearers import Bearers, refuse_others
 from api.errors import Refusal
 from api.known import KnownBatch, KnownBatches, batch_id, of_manifest
 from api.ledger import ENDED
@@ -57,7 +57,8 @@ class Batch:
     on_head = on_get
 
     def on_delete(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
-        """200 once it is out of the answers, 202 where that takes longer or the database is away."""
+        """200 once it is out of the answers, 202 where that takes longer or the database is away. A token
+        with the scope `write` withdraws what it sent, one with `admin` any batch."""
         bearer = self.bearers.admit(request, WRITE)
         read_parameters(request)
         try:
@@ -66,6 +67,7 @@ class Batch:
             found = self._accepted(batch)
             if found is None:
                 raise
+        refuse_others(bearer, found)
         if found.state != "withdrawn":
             refuse_nothing(found)
             self.queue.send([WithdrawBatch(found.batch, bearer.name)])

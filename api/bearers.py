@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import falcon
 
-from access.tokens import Token, Tokens
+from access.tokens import ADMIN, Token, Tokens
 from api.errors import Refusal
+from api.known import KnownBatch
 
 # RFC 6750, section 2.1; the scheme's case does not matter.
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
@@ -30,16 +31,33 @@ class Bearers:
         token = self.tokens.find(match[1])
         if token is None:
             raise unauthorized("The token is not known here.", 'Bearer error="invalid_token"')
-        if scope not in token.scopes:
+        if not token.may(scope):
             reason = f"The token {token.name!r} may {' and '.join(sorted(token.scopes))}, not {scope}."
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-            raise Refusal(403, "forbidden", reason, headers={CHALLENGE: challenge})
+            raise forbidden(reason, scope)
         return token
 
     def find(self, request: falcon.Request) -> Token | None:
         """Whose it is, where a token was sent that is known. Raises SettingUnavailable."""
         match = BEARER.fullmatch(request.get_header("Authorization") or "")
         return None if match is None else self.tokens.find(match[1])
+
+
+def refuse_others(bearer: Token, batch: KnownBatch) -> None:
+    """Raises 403 where the bearer may not withdraw the batch: it was not sent with this token, nor is it
+    `admin`."""
+    # What was loaded by command line or put into the bucket by hand came with no request, whatever its
+    # sender is called.
+    over_http = batch.request_id is not None
+    if bearer.may(ADMIN) or (over_http and batch.created_by == bearer.name):
+        return
+    how = f"sent by {batch.created_by!r}" if over_http else f"loaded by {batch.created_by!r}, not over HTTP"
+    needed = f"the token {bearer.name!r} may withdraw only what it sent, unless it has the scope {ADMIN}"
+    raise forbidden(f"Batch {batch.batch} was {how}; {needed}.", ADMIN)
+
+
+def forbidden(description: str, scope: str) -> Refusal:
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    return Refusal(403, "forbidden", description, headers={CHALLENGE: challenge})
 
 
 def unauthorized(description: str, challenge: str) -> Refusal:

@@ -50,7 +50,7 @@ def database_environment(home: Path, state: State, role: str) -> dict[str, str]:
 
 
 def token_environment(state: State) -> dict[str, str]:
-    """What the parts of the stack know of its one token, which may read and write."""
+    """What the API knows of the stack's one token, which may do everything."""
     return {"RATES_API_TOKENS": entry_of("local", SCOPES, state.token)}
 
 

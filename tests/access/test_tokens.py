@@ -13,7 +13,7 @@ import pytest
 from access import secret_setting
 from access.errors import SettingMisconfigured, SettingUnavailable
 from access.signatures import bearers_secret
-from access.tokens import READ, WRITE, Tokens, entry_of, main
+from access.tokens import ADMIN, READ, SCOPES, WRITE, Tokens, entry_of, main
 from tests.waiting import TIMEOUT_S
 
 ALICE, BOB = "alices-own-token", "bobs-own-token"
@@ -29,6 +29,15 @@ def test_a_token_is_found_by_what_its_bearer_sends_and_has_its_scopes() -> None:
     assert (bob.name, bob.scopes) == ("bob", {READ})
 
 
+@pytest.mark.parametrize(
+    ("scopes", "may"),
+    [([READ], {READ}), ([WRITE], {READ, WRITE}), ([READ, WRITE], {READ, WRITE}), ([ADMIN], set(SCOPES))],
+)
+def test_a_scope_includes_those_before_it(scopes: list[str], may: set[str]) -> None:
+    (token,) = Tokens(entry_of("alice", scopes, ALICE)).known()
+    assert {scope for scope in SCOPES if token.may(scope)} == may
+
+
 @pytest.mark.parametrize("sent", ["", "alice", ALICE[:-1], ALICE + " ", ALICE.upper(), "\ud800", "\0"])
 def test_what_is_not_quite_a_token_is_none(sent: str) -> None:
     assert Tokens(ENTRIES).find(sent) is None
@@ -41,10 +50,10 @@ def test_without_a_setting_there_is_no_token() -> None:
 
 def test_every_entry_that_is_wrong_is_named_by_its_place_and_none_by_its_content() -> None:
     digest = "0" * 64
-    wrong = f"{ALICE} a:read:{digest} a:read:{'1' * 64} b::{digest} c:admin:{digest} d:read:{digest} e:read:F"
+    wrong = f"{ALICE} a:read:{digest} a:read:{'1' * 64} b::{digest} c:owner:{digest} d:read:{digest} e:read:F"
     with pytest.raises(SettingMisconfigured) as refused:
         Tokens(wrong)
-    kind = "is not name:scopes:sha256, scopes being of read, write"
+    kind = "is not name:scopes:sha256, scopes being of read, write, admin"
     assert str(refused.value) == (
         f"RATES_API_TOKENS: entry 1 {kind}; entry 3 has the name of an earlier one, 'a'; entry 4 {kind};"
         f" entry 5 {kind}; entry 6, 'd', has the token of an earlier one; entry 7 {kind}"
@@ -207,7 +216,7 @@ def test_a_new_token_has_the_scopes_that_are_asked_for_and_is_no_other_one(
     assert first != second
 
 
-@pytest.mark.parametrize("arguments", [[], ["a b"], ["a", "admin"], ["a", ""], ["a", "read", "x"]])
+@pytest.mark.parametrize("arguments", [[], ["a b"], ["a", "owner"], ["a", ""], ["a", "read", "x"]])
 def test_a_new_token_of_no_name_or_of_scopes_that_are_none_is_refused(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

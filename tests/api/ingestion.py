@@ -9,16 +9,21 @@ from typing import Any
 
 import httpx
 
-from access.tokens import READ, WRITE, entry_of
+from access.tokens import ADMIN, READ, WRITE, entry_of
 from storage.clients import client
 from storage.messages import Work, decode
 from tests.api.service import Service
 from tests.batch_storage import BatchStorage
 
 WRITER, READER = "a-token-that-may-read-and-write", "a-token-that-may-only-read"
-TOKENS = {
-    "RATES_API_TOKENS": f"{entry_of('writer', [READ, WRITE], WRITER)} {entry_of('reader', [READ], READER)}"
-}
+OTHER, ADMINISTRATOR = "a-token-that-may-write", "a-token-that-may-do-everything"
+ENTRIES = (
+    entry_of("writer", [READ, WRITE], WRITER),
+    entry_of("reader", [READ], READER),
+    entry_of("other", [WRITE], OTHER),
+    entry_of("administrator", [ADMIN], ADMINISTRATOR),
+)
+TOKENS = {"RATES_API_TOKENS": " ".join(ENTRIES)}
 # The id of no batch.
 NOBODY = "00000000-0000-4000-8000-000000000000"
 CSV = b"orig_code,dest_code,day,price\nCNSGH,EETLL,2021-03-01,2510\n"

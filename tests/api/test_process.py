@@ -96,7 +96,7 @@ def test_a_wrong_environment_is_one_line_that_names_all_that_is_wrong() -> None:
     (line,) = result.stderr.splitlines()
     assert line == (
         "rates-api: no place for batches is named: set BATCH_BUCKET, BATCH_QUEUE_URL;"
-        " RATES_API_TOKENS: entry 1 is not name:scopes:sha256, scopes being of read, write;"
+        " RATES_API_TOKENS: entry 1 is not name:scopes:sha256, scopes being of read, write, admin;"
         " PORT is 'http': a number from 1 to 65535 is allowed;"
         " WEB_CONCURRENCY is '0': a number from 1 to 64 is allowed;"
         " API_THREADS is '-1': a number from 1 to 64 is allowed;"

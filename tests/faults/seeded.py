@@ -30,7 +30,7 @@ FAULTS = [
     ),
     Fault(
         "api/bearers.py",
-        "if scope not in token.scopes:",
+        "if not token.may(scope):",
         "if not token.scopes:",
         "a token does what its scopes allow alone",
     ),

@@ -121,7 +121,7 @@ def test_what_takes_batches_in_knows_the_storage(name: str) -> None:
 
 def test_the_api_alone_knows_whose_tokens_are_good_and_loaders_what_callbacks_are_signed_with() -> None:
     (token,) = set(re.findall(r"Bearer ([\w-]+)", TEXT))
-    assert environment_of("api")["RATES_API_TOKENS"] == entry_of("local", ["read", "write"], token)
+    assert environment_of("api")["RATES_API_TOKENS"] == entry_of("local", ["read", "write", "admin"], token)
     secret = environment_of("loader")["RATES_CALLBACK_SECRET"]
     assert CallbackSecrets(secret).known() == [secret]
     assert "RATES_CALLBACK_SECRET" not in environment_of("api")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from access.signatures import CallbackSecrets
-from access.tokens import READ, WRITE, Tokens
+from access.tokens import SCOPES, Tokens
 from local.log import Log
 from local.postgres import free_port, is_alive
 from local.stack import SAME_CTRL_C_S
@@ -132,7 +132,7 @@ def test_env_names_the_api_and_a_token(running: Run) -> None:
     assert len(variables["RATES_TOKEN"]) >= 32
     known = Tokens(variables["RATES_API_TOKENS"]).find(variables["RATES_TOKEN"])
     assert known is not None
-    assert (known.name, known.scopes) == ("local", {READ, WRITE})
+    assert (known.name, known.scopes) == ("local", set(SCOPES))
 
 
 def test_env_has_the_secret_that_its_loader_signs_callbacks_with(running: Run) -> None:

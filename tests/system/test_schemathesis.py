@@ -14,7 +14,7 @@ from pathlib import Path
 
 from api.operations import OPERATIONS
 from tests.api.conftest import assert_no_fault
-from tests.api.ingestion import TOKENS, WRITER
+from tests.api.ingestion import ADMINISTRATOR, TOKENS
 from tests.api.service import Service
 from tests.api.world import load_prices
 from tests.batch_storage import BatchStorage
@@ -59,7 +59,12 @@ def ask(service: Service, folder: Path) -> tuple[dict, str, int]:
     report, sent = folder / "report.json", folder / "sent"
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", CONFIG),
-        *("run", f"{service.client.base_url}/openapi.json", "--header", f"Authorization: Bearer {WRITER}"),
+        *(
+            "run",
+            f"{service.client.base_url}/openapi.json",
+            "--header",
+            f"Authorization: Bearer {ADMINISTRATOR}",
+        ),
         *("--max-examples", str(examples), "--seed", SEED, "--no-color"),
         *("--report", "json", "--report-json-path", report),
     ]
