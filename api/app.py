@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import falcon
@@ -34,7 +35,7 @@ from storage.work_queue import WorkQueue
 
 def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falcon.App:
     """The WSGI app, every route of it."""
-    bearers = Bearers(Tokens(settings.api_tokens))
+    bearers = Bearers(Tokens(settings.api_tokens), settings.private_batches)
     app = falcon.App(media_type=falcon.MEDIA_JSON, middleware=make_middleware(settings, bearers))
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
@@ -53,10 +54,12 @@ def create_app(store: Store, newest: NewestVersion, settings: Settings) -> falco
     app.add_route("/batches", Batches(known, bearers, threads, settings.upload_bytes_max))
     app.add_route("/batches/uploads", Uploads(known, bearers))
     app.add_route("/batches/{batch}", Batch(known, queue, bearers, threads))
-    app.add_route("/batches/{batch}/errors", BatchErrors(known, threads))
-    app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known, threads))
+    app.add_route("/batches/{batch}/errors", BatchErrors(known, bearers, threads))
+    app.add_route("/batches/{batch}/errors.csv", BatchErrorsFile(known, bearers, threads))
     app.add_route("/batches/{batch}/upload", FinishedUpload(known, bearers))
-    app.add_route("/openapi.json", OpenApi(encode_document))
+    app.add_route(
+        "/openapi.json", OpenApi(partial(encode_document, private_batches=settings.private_batches))
+    )
     app.add_route("/docs", Docs())
     app.add_route("/docs/{name}", DocsFile())
     return app

@@ -41,6 +41,7 @@ class Batch:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """At once, or with `Prefer: wait=SECONDS` as soon as it has ended."""
+        self.bearers.admit_reader(request, response)
         read_parameters(request)
         found = self.known.find(batch)
         wait_s = preferred_wait_s(request)

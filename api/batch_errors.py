@@ -12,6 +12,7 @@ import falcon
 import msgspec
 
 from api.as_csv import CONTENT_TYPE, is_preferred, spelled
+from api.bearers import Bearers
 from api.compression import packed, respond_json
 from api.errors import BadParameter
 from api.known import KnownBatches, RowFault, batch_id
@@ -36,10 +37,12 @@ class BatchFaults(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class BatchErrors:
     known: KnownBatches
+    bearers: Bearers
     threads: Threads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """A page of JSON, or all of them as CSV to whoever prefers that."""
+        self.bearers.admit_reader(request, response)
         if is_preferred(request):
             respond_csv(self.known, self.threads, request, response, batch)
             return
@@ -66,10 +69,12 @@ class BatchErrorsFile:
     """`GET /batches/ID/errors.csv`."""
 
     known: KnownBatches
+    bearers: Bearers
     threads: Threads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, batch: str) -> None:
         """All of them, for who cannot say what they accept."""
+        self.bearers.admit_reader(request, response)
         respond_csv(self.known, self.threads, request, response, batch)
 
     on_head = on_get
@@ -87,7 +92,6 @@ def respond_csv(
     response.stream = pages if request.method == "HEAD" else Lasting(threads, pages)
     response.content_type = CONTENT_TYPE
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
-    response.cache_control = ["no-store"]
 
 
 class Lasting:

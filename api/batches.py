@@ -77,6 +77,7 @@ class Batches:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Those that the ledger knows; one that is only accepted is asked for by its id."""
+        self.bearers.admit_reader(request, response)
         given = read_parameters(request, LIST_PARAMETERS)
         state, limit = given["state"], given["limit"]
         statuses = self.known.ledger.newest(state=state, before=given["before"], limit=limit + 1)

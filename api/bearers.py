@@ -1,4 +1,4 @@
-"""Whose request it is: the bearer of a token, asked for before anything of the body is read."""
+"""Whose request it is: the bearer of a token, asked for before anything else is looked at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import falcon
 
-from access.tokens import ADMIN, Token, Tokens
+from access.tokens import ADMIN, READ, Token, Tokens
 from api.errors import Refusal
 from api.known import KnownBatch
 
@@ -18,7 +18,10 @@ CHALLENGE = "WWW-Authenticate"
 
 @dataclass(frozen=True)
 class Bearers:
+    """`private_batches`: whether reading batches takes a token."""
+
     tokens: Tokens
+    private_batches: bool = False
 
     def admit(self, request: falcon.Request, scope: str) -> Token:
         """Raises 401 without a token that is known, 403 for one without the scope, and SettingUnavailable."""
@@ -35,6 +38,13 @@ class Bearers:
             reason = f"The token {token.name!r} may {' and '.join(sorted(token.scopes))}, not {scope}."
             raise forbidden(reason, scope)
         return token
+
+    def admit_reader(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Where batches are private, as `admit` for the scope `read`; else everyone is admitted. No cache may
+        keep the answer."""
+        response.cache_control = ["no-store"]
+        if self.private_batches:
+            self.admit(request, READ)
 
     def find(self, request: falcon.Request) -> Token | None:
         """Whose it is, where a token was sent that is known. Raises SettingUnavailable."""

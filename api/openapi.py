@@ -16,6 +16,7 @@ import falcon
 import msgspec
 import msgspec.inspect
 
+from access.tokens import READ, WRITE
 from api.errors import Error
 from api.health import is_health
 from api.operations import (
@@ -36,7 +37,8 @@ from api.requests import HEADER
 VERSION = "1"
 DESCRIPTION = (
     "Average freight prices per day between ports and regions, and batches of new prices.\n\n"
-    "Reading needs no token. Every error is JSON: `title` and `description` are for people, `code` is stable."
+    "Rates and places are read without a token; what takes one says so. Every error is JSON: `title` and"
+    " `description` are for people, `code` is stable."
     " Where there is nothing it is `not_found` (404), where a method is not taken `method_not_allowed` (405)."
     " Whatever takes `GET` takes `HEAD` as well, and all of it `OPTIONS`.\n\n"
     "Besides what is said of it, each answer has, or by the server's settings may have:\n\n"
@@ -76,14 +78,15 @@ ERROR_HEADERS = {
 Json = dict[str, Any]
 
 
-def encode_document() -> bytes:
-    return msgspec.json.encode(make_document())
+def encode_document(*, private_batches: bool) -> bytes:
+    return msgspec.json.encode(make_document(private_batches=private_batches))
 
 
-def make_document() -> Json:
+def make_document(*, private_batches: bool) -> Json:
+    """`private_batches`: whether reading batches takes a token."""
     paths: dict[str, Json] = defaultdict(dict)
     for operation in OPERATIONS:
-        paths[operation.path][operation.method.lower()] = describe(operation)
+        paths[operation.path][operation.method.lower()] = describe(operation, private_batches)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -102,7 +105,7 @@ def make_document() -> Json:
     }
 
 
-def describe(operation: Operation) -> Json:
+def describe(operation: Operation, private_batches: bool) -> Json:
     described: Json = {
         "operationId": operation_id(operation),
         "summary": operation.summary,
@@ -113,7 +116,7 @@ def describe(operation: Operation) -> Json:
             *(query_parameter(each) for each in (operation.parameters or NONE).values()),
             *(header_parameter(each) for each in (*operation.headers, REQUEST_ID)),
         ],
-        "responses": responses(operation),
+        "responses": responses(operation, private_batches),
     }
     if operation.body:
         # Bytes, of which JSON Schema says nothing but that there are some.
@@ -123,9 +126,13 @@ def describe(operation: Operation) -> Json:
             for media_type, example in operation.body.items()
         }
         described["requestBody"] = {"required": True, "content": content}
-    if operation.bearer:
+    if takes_token(operation, private_batches):
         described["security"] = [{BEARER: []}]
     return described
+
+
+def takes_token(operation: Operation, private_batches: bool) -> bool:
+    return operation.scope == WRITE or (operation.scope == READ and private_batches)
 
 
 def operation_id(operation: Operation) -> str:
@@ -154,9 +161,11 @@ def header_parameter(header: RequestHeader) -> Json:
     }
 
 
-def responses(operation: Operation) -> Json:
+def responses(operation: Operation, private_batches: bool) -> Json:
     answers = {str(answer.status): answer_of(operation, answer) for answer in operation.answers}
-    refusals = {str(status): error_of(status, codes) for status, codes in codes_of(operation).items()}
+    refusals = {
+        str(status): error_of(status, codes) for status, codes in codes_of(operation, private_batches).items()
+    }
     return answers | refusals
 
 
@@ -186,13 +195,13 @@ def answer_of(operation: Operation, answer: Answer) -> Json:
     return described
 
 
-def codes_of(operation: Operation) -> dict[int, tuple[str, ...]]:
+def codes_of(operation: Operation, private_batches: bool) -> dict[int, tuple[str, ...]]:
     """Of its refusals, by status."""
     parts: list[Mapping[int, Sequence[str]]] = [BEFORE, FAILED]
     parts += [SHED] if operation.sheds else []
     parts += [] if is_health(operation.path) else [OVER_LIMIT]
     parts += [{400: parameter_codes(operation.parameters)}] if operation.parameters is not None else []
-    parts += [TOKEN] if operation.bearer else []
+    parts += [TOKEN] if takes_token(operation, private_batches) else []
     parts += [AWAY] if operation.needs else []
     parts += [SLOW] if DATABASE in operation.needs else []
     found: dict[int, dict[str, None]] = defaultdict(dict)

@@ -13,6 +13,7 @@ from typing import Any
 
 import falcon
 
+from access.tokens import READ, WRITE
 from api import batch_errors, batches, lanes, orders, places, question, uploads
 from api.as_csv import CSV
 from api.batch import WAIT_S_MAX, Batch
@@ -61,12 +62,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """`parameters` are None where a query is not looked at; `needs` is what may be away; `sheds` says whether
-    it is turned away where more is asked than can be answered, and not answered without the app (`worker`);
-    `links` names what an answer's batch can be asked next.
+    """`parameters` are None where a query is not looked at; `scope` is what its token may do, where it takes
+    one, `read` only where batches are private; `needs` is what may be away; `sheds` says whether it is turned
+    away where more is asked than can be answered, and not answered without the app (`worker`); `links` names
+    what an answer's batch can be asked next.
 
     `codes` are those of its refusals by status, but for what `openapi` knows: of the parameters, of the
-    token where there has to be a `bearer`, of what may be away, and of the server before a resource is asked.
+    token where there has to be one, of what may be away, and of the server before a resource is asked.
     """
 
     method: str
@@ -78,7 +80,7 @@ class Operation:
     parameters: Mapping[str, Parameter] | None = field(default_factory=dict)
     headers: Sequence[RequestHeader] = ()
     body: Mapping[str, str | None] = field(default_factory=dict)
-    bearer: bool = False
+    scope: str | None = None
     needs: Sequence[str] = ()
     sheds: bool = True
     codes: Mapping[int, Sequence[str]] = field(default_factory=dict)
@@ -217,7 +219,7 @@ OPERATIONS = (
         parameters=orders.PARAMETERS,
         headers=(IDEMPOTENCY_KEY,),
         body=FILES,
-        bearer=True,
+        scope=WRITE,
         needs=(STORAGE,),
         codes={**BODY_CODES, 400: ("invalid_key", *BODY_CODES[400]), 409: ("key_taken",)},
         links=("/batches/{batch}", "/batches/{batch}/errors"),
@@ -226,6 +228,7 @@ OPERATIONS = (
         *("GET", "/batches", "The newest batches", Batches.on_get),
         (Answer(200, "A page of them.", {falcon.MEDIA_JSON: BatchList}, perhaps=PAGED),),
         tag="Batches",
+        scope=READ,
         parameters=batches.LIST_PARAMETERS,
         needs=(DATABASE,),
     ),
@@ -238,7 +241,7 @@ OPERATIONS = (
         tag="Batches",
         parameters=uploads.PARAMETERS,
         headers=(IDEMPOTENCY_KEY,),
-        bearer=True,
+        scope=WRITE,
         needs=(STORAGE,),
         codes={400: ("invalid_key",), 409: ("key_taken",)},
         links=("/batches/{batch}", "/batches/{batch}/upload"),
@@ -247,6 +250,7 @@ OPERATIONS = (
         *("GET", "/batches/{batch}", "What became of a batch", Batch.on_get),
         (told(200, "The batch.", perhaps=("Content-Location", "Preference-Applied")),),
         tag="Batches",
+        scope=READ,
         headers=(PREFER,),
         needs=(DATABASE, STORAGE),
         codes=NO_BATCH,
@@ -255,7 +259,7 @@ OPERATIONS = (
         *("DELETE", "/batches/{batch}", "Withdraw a batch", Batch.on_delete),
         (told(200, "It is out of the answers."), told(202, "It is going to be.")),
         tag="Batches",
-        bearer=True,
+        scope=WRITE,
         needs=(DATABASE, STORAGE, QUEUE),
         codes={**NO_BATCH, 409: ("nothing_to_withdraw",)},
         links=("/batches/{batch}",),
@@ -269,6 +273,7 @@ OPERATIONS = (
             ),
         ),
         tag="Batches",
+        scope=READ,
         parameters=batch_errors.PARAMETERS,
         needs=(DATABASE, STORAGE),
         codes={**NO_BATCH, 503: ("busy",)},
@@ -282,6 +287,7 @@ OPERATIONS = (
         ),
         (Answer(200, "Its faults.", {CSV: str}, ("Content-Disposition",), PACKED),),
         tag="Batches",
+        scope=READ,
         needs=(DATABASE, STORAGE),
         codes={**NO_BATCH, 503: ("busy",)},
     ),
@@ -289,7 +295,7 @@ OPERATIONS = (
         *("POST", "/batches/{batch}/upload", "Put the parts of a file together", FinishedUpload.on_post),
         (told(202, "The file is there, and is loaded."),),
         tag="Batches",
-        bearer=True,
+        scope=WRITE,
         needs=(STORAGE,),
         codes={**NO_BATCH, 409: ("no_parts", "upload_expired", "upload_incomplete")},
         links=("/batches/{batch}",),

@@ -24,6 +24,7 @@ class Settings:
     say is strict), RATES_ANSWERS_BYTES_MAX (of answers kept in memory, 0 for none), RATES_DB_PAUSES (1 where
     the database pauses while nobody asks), RATES_UPLOAD_BYTES_MAX (of a body), RATES_CORS_ORIGINS (pages that
     may ask from a browser: origins with commas between, or * for all), RATES_LIMIT (`api.limits`),
+    RATES_PRIVATE_BATCHES (1 where reading batches takes a token with the scope `read`),
     RATES_PROXIES (how many of ours stand before the API; each appends an address to X-Forwarded-For),
     RATES_API_TOKENS (`access.tokens`; without any, nobody may write), BATCH_BUCKET and BATCH_QUEUE_URL
     (`storage.settings`)."""
@@ -39,6 +40,7 @@ class Settings:
     upload_bytes_max: int
     cors_origins: tuple[str, ...]
     limit: str
+    private_batches: bool
     proxies: int
     api_tokens: str = field(repr=False)
     storage: StorageSettings
@@ -77,6 +79,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         upload_bytes_max=number("RATES_UPLOAD_BYTES_MAX", 2 * 2**30, 1, UPLOAD_BYTES_MAX),
         cors_origins=read_origins(environ, faults),
         limit=read_limit(environ, faults),
+        private_batches=bool(number("RATES_PRIVATE_BATCHES", 0, 0, 1)),
         proxies=number("RATES_PROXIES", 0, 0, 10),
         api_tokens=api_tokens,
         storage=storage,

@@ -80,6 +80,7 @@ class ApiService(pulumi.ComponentResource):
                 "RATES_CORS_ORIGINS": ",".join(settings.origins),
                 "RATES_DB_PAUSES": str(int(around.database.pauses)),
                 "RATES_LIMIT": settings.limit or "",
+                "RATES_PRIVATE_BATCHES": str(int(settings.private_batches)),
                 "RATES_PROXIES": str(PROXIES),
                 "WEB_CONCURRENCY": str(max(1, settings.size.cpu // ONE_CPU)),
                 **around.ingestion.api_environment,

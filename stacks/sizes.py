@@ -146,6 +146,12 @@ def access_logs(run: Run) -> str:
     return NO
 
 
+def private_batches(run: Run) -> str:
+    definition = run.one("ecs/taskDefinition:TaskDefinition", "-api").inputs["containerDefinitions"]
+    (api,) = [each for each in json.loads(definition) if each["name"] == "api"]
+    return yes_or_no({"name": "RATES_PRIVATE_BATCHES", "value": "1"} in api["environment"])
+
+
 def rollout(run: Run) -> str:
     return run.one("ecs/service:Service", "-api").inputs["deploymentConfiguration"]["strategy"].lower()
 
@@ -193,6 +199,7 @@ ROWS: dict[str, Callable[[Run], str]] = {
     "Reached over": scheme,
     "Requests of an address in 5 minutes": requests_per_address,
     "Record of requests": access_logs,
+    "Reading batches takes a token": private_batches,
     "How new API tasks take over": rollout,
     "Alarms": alarms,
     "Dashboard": lambda run: yes_or_no(bool(run.all("cloudwatch/dashboard:Dashboard"))),

@@ -81,6 +81,7 @@ class ApiSettings:
     rollout: Rollout
     origins: tuple[str, ...]  # of pages in browsers; none: no page may
     limit: str | None  # None: none
+    private_batches: bool  # reading them takes a token
 
 
 def read_tasks(reader: Reader) -> TaskSettings:
@@ -97,6 +98,7 @@ def read_api(reader: Reader, production: bool) -> ApiSettings:
         rollout=reader.choice("apiRollout", Rollout),
         origins=reader.texts("apiOrigins", API_ORIGIN, "origins such as https://app.example.com, or *"),
         limit=reader.text_if_set("apiLimit", LIMIT, "requests a time such as 100/minute; 5000/day"),
+        private_batches=reader.flag("apiPrivateBatches"),
     )
     alone = api.origins == (ANY_ORIGIN,) or ANY_ORIGIN not in api.origins
     reader.demand("apiOrigins", alone, "* stands for all, and alone")

@@ -20,19 +20,22 @@ UNTOLD = {"connection", "content-length", "content-type", "date", "transfer-enco
 
 
 class ConformingClient(httpx.Client):
-    """What is streamed is not looked at, nor what no operation answers: another address, another method."""
+    """What is streamed is not looked at, nor what no operation answers: another address, another method.
+    `private_batches` as the API that answers has it."""
+
+    private_batches = False
 
     def send(self, request: httpx.Request, *, stream: bool = False, **more: Any) -> httpx.Response:
         response = super().send(request, stream=stream, **more)
         found = None if stream else find_operation(request.method, request.url.path)
         if found and response.status_code != 405:
-            assert_conforms(*found, request.method, response)
+            assert_conforms(*found, request.method, response, private_batches=self.private_batches)
         return response
 
 
 @cache
-def document() -> dict[str, Any]:
-    return json.loads(encode_document())
+def document(*, private_batches: bool = False) -> dict[str, Any]:
+    return json.loads(encode_document(private_batches=private_batches))
 
 
 @cache
@@ -47,9 +50,12 @@ def find_operation(method: str, path: str) -> tuple[str, str] | None:
     return (min(matching, key=lambda each: each.count("{")), method) if matching else None
 
 
-def assert_conforms(path: str, method: str, sent: str, response: httpx.Response) -> None:
+def assert_conforms(
+    path: str, method: str, sent: str, response: httpx.Response, *, private_batches: bool = False
+) -> None:
     where = f"{sent} {path}: {response.status_code} {dict(response.headers)} {response.text[:500]}"
-    told = document()["paths"][path][method]["responses"].get(str(response.status_code))
+    responses = document(private_batches=private_batches)["paths"][path][method]["responses"]
+    told = responses.get(str(response.status_code))
     assert told, f"not in the document: {where}"
     told_headers = document()["components"]["headers"] | told["headers"]
     headers = {name.lower(): header for name, header in told_headers.items()}
@@ -63,20 +69,23 @@ def assert_conforms(path: str, method: str, sent: str, response: httpx.Response)
     assert media_type in told["content"], f"its type is not in the document: {where}"
     if media_type == "application/json":
         faults = [
-            str(fault) for fault in validator(path, method, response.status_code).iter_errors(response.json())
+            str(fault)
+            for fault in validator(path, method, response.status_code, private_batches).iter_errors(
+                response.json()
+            )
         ]
         assert not faults, f"{faults} in {where}"
 
 
 @cache
-def validator(path: str, method: str, status: int) -> Any:
+def validator(path: str, method: str, status: int, private_batches: bool) -> Any:
     """Stricter than the document, to which keys may be added: nothing is answered that it does not name."""
-    told = document()["paths"][path][method]["responses"][str(status)]
+    responses = document(private_batches=private_batches)["paths"][path][method]["responses"]
     components = {
         "schemas": {
             name: schema | {"additionalProperties": False}
             for name, schema in document()["components"]["schemas"].items()
         }
     }
-    schema = told["content"]["application/json"]["schema"] | {"components": components}
+    schema = responses[str(status)]["content"]["application/json"]["schema"] | {"components": components}
     return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)

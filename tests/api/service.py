@@ -60,6 +60,7 @@ class Service:
         self.client = ConformingClient(
             base_url=address, trust_env=False, timeout=TIMEOUT_S, verify=NO_AUTHORITIES
         )
+        self.client.private_batches = variables.get("RATES_PRIVATE_BATCHES") == "1"
 
     def __enter__(self) -> Self:
         self.process.start()

@@ -79,6 +79,7 @@ def test_its_environment_is_what_the_api_reads() -> None:
     changes = {
         "apiOrigins": "https://a.example.com https://b.example.com",
         "apiLimit": "9/second",
+        "apiPrivateBatches": "false",
     }
     run = run_stack("dev", changes=changes)
 
@@ -99,10 +100,16 @@ def test_its_environment_is_what_the_api_reads() -> None:
         "RATES_DB_AUTH": "iam",
         "RATES_DB_PAUSES": "0",
         "RATES_LIMIT": "9/second",
+        "RATES_PRIVATE_BATCHES": "0",
         "RATES_PROXIES": "1",
         "RATES_STACK": "dev",
         "WEB_CONCURRENCY": "1",
     }
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reading_batches_takes_a_token_unless_a_stack_says_otherwise(shape: str) -> None:
+    assert {"name": "RATES_PRIVATE_BATCHES", "value": "1"} in api(declared(shape))["environment"]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_deploy_of_new_images_touches_the_task_definitions_and_the_record_of_i
         ({"apiRollout": "canary"}, {"aws:ecs/service:Service"}),
         ({"apiRollout": "linear"}, {"aws:ecs/service:Service"}),
         (
-            {"apiOrigins": "*", "apiLimit": "100/minute; 5000/day"},
+            {"apiOrigins": "*", "apiLimit": "100/minute; 5000/day", "apiPrivateBatches": "false"},
             {"aws:ecs/taskDefinition:TaskDefinition"},
         ),
         ({"requestsPerAddress": "500"}, {"aws:wafv2/webAcl:WebAcl"}),

@@ -87,6 +87,7 @@ def test_a_stack_gets_what_its_file_says_and_the_defaults_for_the_rest() -> None
             rollout=Rollout.ROLLING,
             origins=(),
             limit=None,
+            private_batches=True,
         ),
         loader=LoaderSettings(
             size=ServiceSize(cpu=1024, memory_mib=2048, tasks_min=0, tasks_max=2, spot=True),
@@ -125,6 +126,7 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
         "apiRollout": "blue",
         "apiOrigins": "* https://app.example.com",
         "apiLimit": "0/minute",
+        "apiPrivateBatches": "no",
         "dashboard": "1",
         "alarms": "on",
         "alarmEmail": "me",
@@ -210,6 +212,7 @@ def test_every_bad_key_is_named_at_once_with_what_was_found_and_what_is_allowed(
             "rates:apiLimit is '0/minute': allowed is requests a time such as 100/minute; 5000/day",
             "rates:apiMemoryMib is '511': allowed is 512 to 122880",
             "rates:apiOrigins is '* https://app.example.com': * stands for all, and alone",
+            "rates:apiPrivateBatches is 'no': allowed is true or false",
             "rates:apiRequestsPerTask is '0': allowed is 1 to 1000000",
             "rates:apiSpot is 'maybe': allowed is true or false",
             "rates:apiTasksMax is '501': allowed is 1 to 500",

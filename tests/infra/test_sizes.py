@@ -37,6 +37,7 @@ EXPECTED = {
     "Reached over": ("HTTP", "HTTPS", "HTTPS"),
     "Requests of an address in 5 minutes": ("any number", "20000", "20000"),
     "Record of requests": ("no", "7 days", "90 days"),
+    "Reading batches takes a token": ("yes", "yes", "yes"),
     "How new API tasks take over": ("rolling", "rolling", "rolling"),
     "Alarms": ("no", "yes, told to nobody yet", "yes, by email"),
     "Dashboard": ("no", "yes", "yes"),
