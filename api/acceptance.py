@@ -7,9 +7,12 @@ Where the database is away, a batch is accepted all the same, and the loader com
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import msgspec
 
+from access.tokens import Token
+from api.bearers import refuse_others
 from api.errors import Refusal
 from api.known import KnownBatches, is_there
 from api.ledger import SentBefore
@@ -22,7 +25,7 @@ from telemetry.log import get_logger
 log = get_logger("rates.api")
 
 
-def accept(known: KnownBatches, manifest: Manifest) -> Manifest:
+def accept(known: KnownBatches, manifest: Manifest, bearer: Token) -> Manifest:
     """The manifest that holds for the batch: this one, or an earlier one for the same content.
 
     Content that is not needed then is deleted. One that was rejected, or may have been, is judged anew.
@@ -31,7 +34,7 @@ def accept(known: KnownBatches, manifest: Manifest) -> Manifest:
     """
     bucket = known.bucket
     try:
-        may_be_rejected = refuse_known(known, manifest)
+        may_be_rejected = refuse_known(known, manifest, bearer)
         held = claim(bucket, manifest)
         if held is not None and held.content != manifest.content:
             refuse_other(held, manifest)
@@ -62,21 +65,41 @@ def send_again(bucket: Bucket, held: Manifest) -> Manifest:
     return again
 
 
-def refuse_known(known: KnownBatches, manifest: Manifest, *, is_there: bool = True) -> bool:
+def refuse_known(known: KnownBatches, manifest: Manifest, bearer: Token, *, is_there: bool = True) -> bool:
     """Whether the batch was rejected, as far as is known; `is_there` says whether its content is.
 
-    Raises 409 where its key is another batch's.
+    Raises 409 where its key is another batch's, or there is nothing to replace, and 403 where that is not the
+    bearer's to replace. What cannot be known while the database is away, the loader finds out.
     """
     try:
         before = known.ledger.sent_before(manifest.batch, manifest.key)
     except (DatabaseUnavailable, SchemaMissing):
         return True
+    if manifest.replaces is not None and (before is None or before.state == "rejected"):
+        refuse_replacing(known, manifest.replaces, bearer)
     if before is not None:
         refuse_if_other(before, manifest)
         # What was read of an upload cannot be compared with what would be put there now.
         if not is_there and before.ended_at is not None and before.state not in ("rejected", "failed"):
             raise key_taken(f"{whose(before)}, whose content has been read")
     return before is not None and before.state == "rejected"
+
+
+def refuse_replacing(known: KnownBatches, name: str, bearer: Token) -> None:
+    try:
+        batch = UUID(name)
+    except ValueError:
+        batch = UUID(int=0)
+    try:
+        replaced = known.ledger.sent_before(batch, name)
+    except (DatabaseUnavailable, SchemaMissing):
+        return
+    if replaced is None:
+        raise Refusal(409, "nothing_to_replace", f"There is no batch of the id or key {name!r} to replace.")
+    refuse_others(bearer, replaced)
+    if replaced.state != "published":
+        reason = f"Batch {replaced.id} is {replaced.state}; only a published one can be replaced."
+        raise Refusal(409, "nothing_to_replace", reason)
 
 
 def refuse_if_other(before: SentBefore, manifest: Manifest) -> None:

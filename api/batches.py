@@ -61,7 +61,7 @@ class Batches:
             content = take_in(self.known.bucket, body, batch_of)
         key = order.key or f"{CONTENT}{content.sha256}"
         manifest = order.manifest(key, request, bearer, content)
-        held = accept(self.known, manifest)
+        held = accept(self.known, manifest, bearer)
         respond(response, of_manifest(held, "accepted"), falcon.HTTP_202)
         first = held.accepted_at == manifest.accepted_at
         emit(

@@ -10,6 +10,7 @@ import falcon
 from access.tokens import ADMIN, READ, Token, Tokens
 from api.errors import Refusal
 from api.known import KnownBatch
+from api.ledger import SentBefore
 
 # RFC 6750, section 2.1; the scheme's case does not matter.
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
@@ -52,17 +53,18 @@ class Bearers:
         return None if match is None else self.tokens.find(match[1])
 
 
-def refuse_others(bearer: Token, batch: KnownBatch) -> None:
-    """Raises 403 where the bearer may not withdraw the batch: it was not sent with this token, nor is it
-    `admin`."""
+def refuse_others(bearer: Token, batch: KnownBatch | SentBefore) -> None:
+    """Raises 403 where the bearer may not withdraw or replace the batch: it was not sent with this token, nor
+    is it `admin`."""
     # What was loaded by command line or put into the bucket by hand came with no request, whatever its
     # sender is called.
     over_http = batch.request_id is not None
     if bearer.may(ADMIN) or (over_http and batch.created_by == bearer.name):
         return
     how = f"sent by {batch.created_by!r}" if over_http else f"loaded by {batch.created_by!r}, not over HTTP"
-    needed = f"the token {bearer.name!r} may withdraw only what it sent, unless it has the scope {ADMIN}"
-    raise forbidden(f"Batch {batch.batch} was {how}; {needed}.", ADMIN)
+    needed = f"the token {bearer.name!r} may take back only what it sent, unless it has the scope {ADMIN}"
+    batch_id = batch.batch if isinstance(batch, KnownBatch) else batch.id
+    raise forbidden(f"Batch {batch_id} was {how}; {needed}.", ADMIN)
 
 
 def forbidden(description: str, scope: str) -> Refusal:

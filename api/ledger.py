@@ -64,6 +64,8 @@ class SentBefore:
     adds: bool
     ended_at: datetime | None
     withdrawn: bool
+    created_by: str
+    request_id: str | None
     replaces: UUID | None
     replaces_key: str | None
 

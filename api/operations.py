@@ -154,6 +154,7 @@ FIXED = ("ETag",)
 UNCHANGED = "The answer at hand still holds."
 NOT_MODIFIED = Answer(304, UNCHANGED, headers=VERSIONED)
 NO_BATCH = {404: ("batch_not_found",)}
+TAKEN_CODES = ("key_taken", "nothing_to_replace")
 BODY_CODES = {
     400: ("empty_body", "body_cut_short", "malformed_body"),
     408: ("body_stalled",),
@@ -221,7 +222,11 @@ OPERATIONS = (
         body=FILES,
         scope=WRITE,
         needs=(STORAGE,),
-        codes={**BODY_CODES, 400: ("invalid_key", *BODY_CODES[400]), 409: ("key_taken",)},
+        codes={
+            **BODY_CODES,
+            400: ("invalid_key", *BODY_CODES[400]),
+            409: TAKEN_CODES,
+        },
         links=("/batches/{batch}", "/batches/{batch}/errors"),
     ),
     Operation(
@@ -243,7 +248,7 @@ OPERATIONS = (
         headers=(IDEMPOTENCY_KEY,),
         scope=WRITE,
         needs=(STORAGE,),
-        codes={400: ("invalid_key",), 409: ("key_taken",)},
+        codes={400: ("invalid_key",), 409: TAKEN_CODES},
         links=("/batches/{batch}", "/batches/{batch}/upload"),
     ),
     Operation(

@@ -12,7 +12,7 @@ from uuid import uuid4
 import falcon
 
 from access.callback_urls import LENGTH_MAX, fault_of
-from access.tokens import Token
+from access.tokens import ADMIN, Token
 from api.errors import BadParameter, Refusal
 from api.intake import Content
 from api.parameters import NOT_UTF8, Parameter, boolean_parameter, by_name, printable
@@ -60,6 +60,7 @@ class Order:
             request_id=request.context.id,
             adds=self.adds,
             replaces=self.replaces,
+            by_admin=bearer.may(ADMIN),
         )
 
 
@@ -103,7 +104,7 @@ def read_name(name: str, text: str) -> str:
 
 
 def read_replaces(name: str, text: str) -> str:
-    if not text.strip() or len(text) > KEY_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
+    if not text or len(text) > KEY_CHARS_MAX or not text.isprintable() or NOT_UTF8 in text:
         reason = f"{name} is {text[:KEY_CHARS_MAX]!r}; expected the id or key of a batch."
         raise BadParameter(reason, code="invalid_replaces")
     return text

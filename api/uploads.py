@@ -112,7 +112,7 @@ class Uploads:
         bucket = self.known.bucket
         manifest = order.manifest(order.key or f"{UPLOADED}{uuid4()}", request, bearer)
         there = is_there(bucket, manifest.content)
-        may_be_rejected = refuse_known(self.known, manifest, is_there=there)
+        may_be_rejected = refuse_known(self.known, manifest, bearer, is_there=there)
         held = claim(bucket, manifest)
         if held is None:
             raise not_written(manifest)

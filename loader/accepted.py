@@ -106,7 +106,7 @@ def open_accepted(connection: psycopg.Connection, manifest: Manifest, etag: str 
     if batch.state == "rejected" and manifest.accepted_at > known.known_at:
         batch = open_with_plan(connection, order)
     if manifest.replaces is not None and batch.state == "loading" and batch.replaces is None:
-        batch = with_replaced(connection, batch, manifest.replaces)
+        batch = with_replaced(connection, batch, manifest, manifest.replaces)
     return batch
 
 
@@ -132,10 +132,14 @@ def terms_of(connection: psycopg.Connection, batch: Batch) -> KnownTerms:
     return found
 
 
-def with_replaced(connection: psycopg.Connection, batch: Batch, name: str) -> Batch:
-    """The batch, with the one whose place it takes; failed where there is none of that name."""
+def with_replaced(connection: psycopg.Connection, batch: Batch, manifest: Manifest, name: str) -> Batch:
+    """The batch, with the one whose place it takes; failed where there is none of that name, or it is
+    another sender's."""
     try:
         replaced = batch_to_replace(connection, name, source="", is_dump=False)
+        sent_by = connection.execute(query("loader", "sent_by"), {"id": replaced}).fetchone()
+        if not manifest.by_admin and sent_by != (manifest.accepted_by,):
+            raise UsageError(f"batch {replaced} is another sender's; to replace it takes the scope admin")
     except UsageError as error:
         give_up(connection, batch, str(error))
     else:

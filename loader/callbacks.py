@@ -54,8 +54,9 @@ class Callback:
 
     @property
     def message_id(self) -> str:
-        """The same however often it is sent, so that who has had it knows."""
-        return f"{self.batch_id}-{self.outcome}"
+        """The same however often it is sent, so that who has had it knows; the same end of a batch that was
+        gone on with is another."""
+        return f"{self.batch_id}-{self.outcome}-{round(self.created_at.timestamp() * 1_000_000)}"
 
 
 @dataclass(frozen=True)

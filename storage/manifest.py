@@ -26,7 +26,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     there later, at a presigned address. `etag` is the object's, where no later one may take its place. `key`
     names the batch, `source` is what the sender calls the file, `accepted_by` the token's name, `request_id`
     that of the request. `accepted_at` is when it was sent last. `replaces` is the id or key of the batch
-    whose place it takes; a dump that `adds` is meant beside another.
+    whose place it takes, which has the same sender unless this is one `by_admin`; a dump that `adds` is meant
+    beside another.
     """
 
     batch: UUID
@@ -44,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
     adds: bool = False
     replaces: str | None = None
+    by_admin: bool = False
 
 
 class Terms(Protocol):

@@ -18,6 +18,7 @@ from access.tokens import Tokens
 from api.errors import AWAY, BadParameter, Busy, Refusal
 from api.parameters import read_parameters
 from database.connect import translated_errors
+from database.errors import DatabaseUnavailable
 from storage.bucket import Bucket
 from storage.parts import PartedUpload, begin_upload
 from storage.work_queue import WorkQueue
@@ -47,7 +48,7 @@ class Reach:
             return
         self._seen.add(function)
         scope = Scope(function, owner)
-        for node in ast.walk(scope.tree):
+        for node in nodes_let_through(scope.tree):
             if isinstance(node, ast.Call):
                 self._note_code(node, scope)
             if isinstance(node, ast.Name | ast.Attribute):
@@ -76,6 +77,19 @@ class Reach:
             self.codes |= {TOO_SLOW} if target is translated_errors else set()
         elif isinstance(target, FunctionType) and target.__module__.startswith("api."):
             self._visit(target, owner)
+
+
+def nodes_let_through(tree: ast.AST) -> Iterator[ast.AST]:
+    """All but what is asked of a database that may be away, where nothing comes of that."""
+    if isinstance(tree, ast.Try):
+        caught = [
+            one for one in tree.handlers if one.type and DatabaseUnavailable.__name__ in ast.dump(one.type)
+        ]
+        if caught and not any(isinstance(node, ast.Raise) for one in caught for node in ast.walk(one)):
+            return
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        yield from nodes_let_through(child)
 
 
 class Scope:

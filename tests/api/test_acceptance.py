@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from access.tokens import WRITE, Token
 from api.acceptance import accept
 from api.known import KnownBatches
 from api.ledger import Ledger
@@ -19,6 +20,8 @@ from storage.layout import batch_id_of, content_key
 from storage.manifest import Manifest, read_manifest
 from tests.api.ingestion import keys_in
 from tests.batch_storage import BatchStorage
+
+BEARER = Token("writer", frozenset({WRITE}), b"")
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,18 @@ def test_a_manifest_whose_answer_was_lost_holds(
     store: BatchStorage, manifest: Manifest, error: type[Exception]
 ) -> None:
     """The second is what botocore gets when it asks again."""
-    assert accept(known(Unlucky(store.name, error=error)), manifest) == manifest
+    assert accept(known(Unlucky(store.name, error=error)), manifest, BEARER) == manifest
     assert manifest.content in keys_in(store)
 
 
 def test_where_there_is_no_manifest_its_content_is_deleted(store: BatchStorage, manifest: Manifest) -> None:
     with pytest.raises(StorageUnavailable):
-        accept(known(Unlucky(store.name, makes=False)), manifest)
+        accept(known(Unlucky(store.name, makes=False)), manifest, BEARER)
     assert manifest.content not in keys_in(store)
 
 
 def test_where_nobody_knows_content_stays(store: BatchStorage, manifest: Manifest) -> None:
     with pytest.raises(StorageUnavailable):
-        accept(known(Unlucky(store.name, reads=False)), manifest)
+        accept(known(Unlucky(store.name, reads=False)), manifest, BEARER)
     assert manifest.content in keys_in(store)
     assert read_manifest(store.bucket, manifest.batch) == manifest

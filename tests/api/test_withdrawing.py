@@ -141,8 +141,8 @@ def test_its_sender_withdraws_it_and_no_other_bearer_may(
     batch = sent_by(ledger, published, "writer", "r-1")
     answer = delete(ingestion, batch, OTHER)
     assert refused(answer, 403, "forbidden") == (
-        f"Batch {batch} was sent by 'writer'; the token 'other' may withdraw only what it sent, unless it has"
-        " the scope admin."
+        f"Batch {batch} was sent by 'writer'; the token 'other' may take back only what it sent, unless it"
+        " has the scope admin."
     )
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="admin"'
     assert works_in(store) == set()

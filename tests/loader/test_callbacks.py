@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from access.signatures import CallbackSecrets, bearers_secret
+from database.queries import query
 from loader import callbacks
 from loader.callbacks import KEYS, deliver_callbacks
 from loader.check import Ports, check
@@ -22,6 +23,7 @@ from loader.ledger import Batch, Order, chunk_transaction, known_ports, open_bat
 from loader.places import Places
 from loader.publish import end_batch, give_up
 from loader.sources import Files
+from loader.withdraw import withdraw
 from local.postgres import free_port
 from tests.access.receiver import Receiver, is_genuine, receiving
 from tests.loader.batches import make_rows, write_csv
@@ -122,7 +124,7 @@ def test_they_know_it_by_a_secret_that_is_theirs_alone(
     began = int(time.time())
     deliver(connection)
     (request,) = receiver.requests
-    assert request.headers["webhook-id"] == f"{batch.id}-published"
+    assert request.headers["webhook-id"].startswith(f"{batch.id}-published-")
     assert is_genuine(bearers_secret(SECRET, "alice"), request.headers, request.body)
     assert not is_genuine(bearers_secret(SECRET, "bob"), request.headers, request.body)
     assert began <= int(request.headers["webhook-timestamp"]) <= time.time()
@@ -136,6 +138,37 @@ def test_they_are_told_once(
     assert end_batch(connection, batch, chunk_count=1, places=Places()).first is False
     assert deliver_now(ports, connection) == 0
     assert len(receiver.requests) == 1
+
+
+def test_they_are_told_that_a_batch_was_withdrawn_or_replaced(
+    ports: Database, connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    first, second = end(receiver.url), end(receiver.url, key="second", price=2)
+    deliver(connection)
+    withdraw(connection, "k")
+    end(receiver.url, key="third", price=3, replaces=second.id)
+    assert deliver(connection) == 3
+    told = [request.json() for request in receiver.requests[2:]]
+    assert [(one["type"], one["key"], one["state"]) for one in told] == [
+        ("batch.withdrawn", "k", "withdrawn"),
+        ("batch.withdrawn", "second", "withdrawn"),
+        ("batch.published", "third", "published"),
+    ]
+    withdraw(connection, str(first.id))
+    assert deliver_now(ports, connection) == 0, "what was withdrawn already is not told again"
+
+
+def test_they_are_told_of_the_same_end_again_once_a_batch_was_gone_on_with(
+    connection: psycopg.Connection, receiver: Receiver, end: Callable[..., Batch]
+) -> None:
+    batch = end(receiver.url, failure="it is gone")
+    assert deliver(connection) == 1
+    connection.execute(query("loader", "resume_batch"), {"batch_no": batch.batch_no})
+    give_up(connection, batch, "it is gone still")
+    assert deliver(connection) == 1
+    first, again = receiver.requests
+    assert [one.json()["failure"] for one in (first, again)] == ["it is gone", "it is gone still"]
+    assert first.headers["webhook-id"] != again.headers["webhook-id"]
 
 
 @pytest.mark.parametrize(

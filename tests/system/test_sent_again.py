@@ -7,6 +7,7 @@ import gzip
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ import pytest
 from local.postgres import PostgresServer
 from storage.layout import batch_id_of, content_key, manifest_key, upload_key
 from storage.manifest import Manifest, write_manifest
-from tests.api.ingestion import TOKENS, bearing, refused
+from tests.api.ingestion import ADMINISTRATOR, TOKENS, bearing, refused
 from tests.api.service import Service
 from tests.batch_storage import BatchStorage, new_storage
 from tests.loader.batches import (
@@ -152,14 +153,16 @@ def test_a_rejected_batch_sent_again_is_judged_anew(api: Service, database: Data
         assert (first["state"], first["error_count"]) == ("rejected", 5)
         again = told(api, send(api, content(*rows), key=key))
         assert (again["batch"], again["state"]) == (first["batch"], "rejected"), "the port is still not there"
-    run_here("places", places_file(database, "FIHEL,Helsinki,europe"), database=database)
+    add_port(database, "FIHEL,Helsinki,europe")
     for key in (None, first["key"]):
         assert told(api, send(api, content(*rows), key=key))["state"] == "published"
 
 
-def places_file(database: Database, line: str) -> Any:
-    folder = database.server.data_dir.parent
-    return write_csv(folder / "places.csv", [line.split(",")], "code,name,parent_slug")
+def add_port(database: Database, line: str) -> None:
+    path = database.server.data_dir.parent / "places.csv"
+    write_csv(path, [line.split(",")], "code,name,parent_slug")
+    done = run_here("places", path, "--json", database=database)
+    assert json_of(done) == {"regions": 0, "ports": 1, "changed": 1}
 
 
 def test_a_rejected_upload_asked_for_again_is_judged_anew(
@@ -170,7 +173,7 @@ def test_a_rejected_upload_asked_for_again_is_judged_anew(
     batch = announce(api, key).json()
     storage.bucket.put(upload_key(UUID(batch["batch"])), content(*rows))
     assert wait_for(api, batch["batch"])["state"] == "rejected"
-    run_here("places", places_file(database, "NOOSL,Oslo,europe"), database=database)
+    add_port(database, "NOOSL,Oslo,europe")
     again = announce(api, key)
     assert (again.status_code, again.json()["state"]) == (200, "accepted")
     assert ended(api, batch["batch"])["state"] == "published"
@@ -223,7 +226,7 @@ def test_a_repeat_with_another_option_is_409_naming_what_holds(
 
 
 def test_options_of_content_that_the_command_line_loaded_are_409_too(
-    api: Service, database: Database, tmp_path: Any
+    api: Service, database: Database, tmp_path: Path
 ) -> None:
     rows = some()
     path = write_csv(tmp_path / "march.csv", rows)
@@ -257,11 +260,22 @@ def test_where_only_the_loader_can_know_it_fails_with_that_reason(
     assert ended(api, first["batch"]) == first
 
 
-def accept_blindly(storage: BatchStorage, key: str, data: bytes) -> None:
+def accept_blindly(storage: BatchStorage, key: str, data: bytes, replaces: str | None = None) -> None:
     batch, now = batch_id_of(key), datetime.now(UTC) + timedelta(seconds=1)
     storage.bucket.put(content_key(batch, "blind"), data)
     digest = sha256(data).hexdigest()
-    manifest = Manifest(batch, key, content_key(batch, "blind"), "body", "writer", now, digest, len(data))
+    manifest = Manifest(
+        batch,
+        key,
+        content_key(batch, "blind"),
+        "body",
+        "writer",
+        now,
+        digest,
+        len(data),
+        request_id="blind",
+        replaces=replaces,
+    )
     write_manifest(storage.bucket, manifest)
 
 
@@ -315,7 +329,32 @@ def test_what_is_no_published_batch_cannot_be_replaced(api: Service) -> None:
     old = told(api, send(api, content(*some()), key=key))
     api.client.delete(f"/batches/{old['batch']}", headers=bearing())
     wait_until(lambda: ended(api, old["batch"])["state"] == "withdrawn")
-    for name, why in [("nobody's", "no batch to replace"), (key, "only a published one can be replaced")]:
-        new = told(api, send(api, content(*some()), f"?replaces={name}"))
-        assert new["state"] == "failed"
-        assert why in new["failure"]
+    for name, why in [
+        ("nobody's", "no batch of the id or key"),
+        (key, "only a published one can be replaced"),
+    ]:
+        answer = send(api, content(*some()), f"?replaces={name}")
+        assert why in refused(answer, 409, "nothing_to_replace")
+
+
+def test_only_an_admin_replaces_what_another_sent(api: Service, database: Database, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", some())
+    old = json_of(run_here("load", path, "--json", database=database))["batch"]
+    data = content(*some())
+    assert "not over HTTP" in refused(send(api, data, f"?replaces={old}"), 403, "forbidden")
+    headers = bearing(ADMINISTRATOR)
+    new = told(api, api.client.post(f"/batches?replaces={old}", content=data, headers=headers))
+    assert (new["state"], new["replaces"]) == ("published", old)
+
+
+def test_where_only_the_loader_can_know_what_is_replaced_it_fails_with_that_reason(
+    api: Service, storage: BatchStorage, database: Database, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", some())
+    others = json_of(run_here("load", path, "--json", database=database))["batch"]
+    for name, why in [("nobody's", "no batch to replace"), (others, "is another sender's")]:
+        key = str(uuid4())
+        accept_blindly(storage, key, content(*some()), replaces=name)
+        batch = str(batch_id_of(key))
+        wait_until(lambda batch=batch: ended(api, batch)["state"] == "failed")
+        assert why in ended(api, batch)["failure"]
