@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.postgres import SUPERUSER, PostgresServer, free_port
+from local.postgres import SUPERUSER, PostgresServer, free_port, installed_bin_dirs
 from tests.batch_storage import BatchStorage, new_storage, running_server
 from tests.postgres import PASSWORD, Database, clone, make_template, set_password
 
@@ -24,6 +24,15 @@ FAST_SETTINGS = {
     # Of a password, in each client and for each connection: 4096 of them take 3 ms, half of connecting.
     "scram_iterations": "1",
 }
+
+
+@pytest.fixture(scope="session")
+def old_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Of PostgreSQL 15, for tests that are marked as needing it."""
+    folder = tmp_path_factory.mktemp("postgresql-15") / "data"
+    bin_dir = installed_bin_dirs()[15]
+    with PostgresServer(folder, free_port(), PASSWORD, bin_dir, {"fsync": "off"}) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

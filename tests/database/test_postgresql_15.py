@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from loader.compact import fold_all
 from loader.load import Options, load
 from loader.places import Places, Port, Region
 from loader.sources import Files
-from local.postgres import PostgresServer, free_port, installed_bin_dirs
+from local.postgres import PostgresServer
 from tests.postgres import PASSWORD, ROLES, Database
 
 pytestmark = pytest.mark.needs("postgresql-15")
@@ -41,14 +40,6 @@ CNSGH,DEHAM,2021-01-01,300
 CNNGB,DEHAM,2021-01-01,500
 DEHAM,CNSGH,2021-01-01,1
 """
-
-
-@pytest.fixture(scope="module")
-def old_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    folder = tmp_path_factory.mktemp("postgresql-15") / "data"
-    bin_dir = installed_bin_dirs()[15]
-    with PostgresServer(folder, free_port(), PASSWORD, bin_dir, {"fsync": "off"}) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
