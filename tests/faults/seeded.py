@@ -48,9 +48,15 @@ FAULTS = [
     ),
     Fault(
         "loader/publish.py",
-        "if chunks_in != chunk_count:",
-        "if chunks_in > chunk_count:",
+        "if chunks_in != brought.chunk_count:",
+        "if chunks_in > brought.chunk_count:",
         "a batch is published whole",
+    ),
+    Fault(
+        "loader/others.py",
+        "if replaced_by not in {None, (None,), (batch.id,)}:",
+        "if replaced_by is None:",
+        "of two that replace one batch, one goes in",
     ),
     Fault(
         "loader/schedule.py",
