@@ -142,8 +142,7 @@ class Dump:
         with self.file.open() as stored:
             lines = self._lines(stored)
             for section in self.sections:
-                while lines.line < section.first_line and lines.take(section.first_line - lines.line):
-                    pass
+                lines.skip_to(section.first_line)
                 layout = Layout(section.columns, separator="\t", quoted=False)
                 for chunk in delimited_chunks(lines, layout, rows_max, rows=section.line_count):
                     self.position, self.content_position = stored.tell(), lines.position
@@ -219,7 +218,7 @@ class Dump:
         table, rows_from = self._whole_of(Table(copy["table"])), lines.line
         if table.own not in TABLES:
             self._refuse_as_part(statement, copy)
-            ended = lines.skip_past(END_OF_COPY)
+            ended = lines.skip_past(END_OF_COPY, any_length=True)
             self.passed_over[f"rows of {copy['table']}"] += lines.line - rows_from - ended
         else:
             columns = self._known_columns(statement, copy, table)

@@ -5,7 +5,8 @@ A megabyte is read at a time, and its line ends are counted, not visited: a mill
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 
 import polars as pl
@@ -44,6 +45,9 @@ class LineReader:
         self._block = b""
         self._at = self._end = 0
         self._fault: RowError | None = None
+        self._ended = False  # nothing comes behind the block
+        self._long_line = False  # is what the fault is
+        self._any_length = False
 
     @property
     def position(self) -> int:
@@ -71,11 +75,39 @@ class LineReader:
             raise FileRejected(self._fault)
         return taken.getvalue()
 
-    def skip_past(self, line: bytes, skipped: Callable[[memoryview], object] = lambda _: None) -> bool:
+    def skip_past(
+        self,
+        line: bytes,
+        skipped: Callable[[memoryview], object] = lambda _: None,
+        *,
+        any_length: bool = False,
+    ) -> bool:
         """Goes on behind the next line that is exactly `line`; False where there is none, at the end.
 
-        `skipped` is given the lines before it, in pieces.
+        `skipped` is given the lines before it, in pieces. They may be of `any_length`, where nothing is done
+        with them; of a longer one than the memory should hold, only a part is kept.
         """
+        with self._lines_of_any_length() if any_length else nullcontext():
+            return self._skip_past(line, skipped)
+
+    def skip_to(self, line: int) -> None:
+        """Goes on with the line of this number; those before it may be of any length."""
+        with self._lines_of_any_length():
+            while self.line < line and (self._at < self._end or self._read_block()):
+                self._at, count = end_of_lines(self._block, self._at, self._end, line - self.line)
+                self.line += count
+
+    @contextmanager
+    def _lines_of_any_length(self) -> Generator[None]:
+        self._any_length = True
+        if self._long_line:
+            self._fault, self._long_line = None, False
+            self._end = len(self._block) if self._ended else self._block.rfind(b"\n") + 1
+        yield
+        self._any_length = False
+        self._note_long_line()
+
+    def _skip_past(self, line: bytes, skipped: Callable[[memoryview], object]) -> bool:
         found = False
         while not found and (self._at < self._end or self._read_block()):
             at = find_line(self._block, line, self._at, self._end)
@@ -98,7 +130,8 @@ class LineReader:
             self._read_to += len(more)
             self._block = self._block[self._end :] + more
             self._at = 0
-            self._end = self._block.rfind(b"\n") + 1 if more else len(self._block)
+            self._ended = not more
+            self._end = len(self._block) if self._ended else self._block.rfind(b"\n") + 1
             self._note_long_line()
             if self._end:
                 return True
@@ -112,14 +145,18 @@ class LineReader:
         From the start of a line, the last line end within LINE_BYTES_MAX is the start of another; where there
         is none, the line is too long. So each step passes over some 64 KiB, and no line is missed.
         """
-        start = 0
+        if self._any_length:
+            if not self._end:  # all of it is one line, of which nothing is wanted
+                self._block = self._block[:LINE_BYTES_USUAL]
+            return
+        start = self._at
         while len(self._block) - start > LINE_BYTES_MAX:
             end = self._block.rfind(b"\n", start, start + LINE_BYTES_MAX) + 1
             if not end:
-                line = self.line + count_lines(self._block, 0, start)
+                line = self.line + count_lines(self._block, self._at, start)
                 reason = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
                 self._fault = RowError(self.file, line, None, None, f"{reason}; {self._otherwise}")
-                self._end = start
+                self._long_line, self._end = True, start
                 return
             start = end
 

@@ -434,3 +434,27 @@ def test_many_prices_are_passed_over_to_their_end_and_cut_from_their_first_line(
 def test_a_dump_that_is_not_there_is_named(path: Path) -> None:
     with pytest.raises(UsageError, match=r"/dump\.sql: No such file or directory$"):
         Dump(path)
+
+
+@pytest.mark.parametrize("size", [70_000, 1_100_000, 3_000_000])
+@pytest.mark.parametrize("before", [0, 1_000])
+def test_rows_of_other_tables_may_be_of_any_length(size: int, before: int, path: Path) -> None:
+    notes = [(number, "short") for number in range(before)]
+    notes += [(1, "x" * size), (2, r"\." + "y" * size), (3, "z" * size)]
+    text = HEAD + section("notes", notes, "number, note") + section("ports", PORTS)
+    text += section("notes", notes[-1:], "number, note") + section("prices", PRICES)
+    dump = read(path, text + section("regions", REGIONS) + TAIL)
+    assert dump.places.ports == EXPECTED_PORTS
+    assert len(price_lines(dump)) == len(PRICES)
+    assert dump.told() == f"rows of public.notes ({before + 4:,})"
+
+
+@pytest.mark.parametrize("table", ["prices", "ports"])
+def test_rows_of_ours_that_are_too_long_are_told_by_line_behind_such_rows(table: str, path: Path) -> None:
+    long = [(1, "x" * 100_000)]
+    text = HEAD + section("notes", long, "number, note")
+    line = text.count("\n") + 2
+    row = ("CNSGH", "y" * 100_000, *("2021-01-01", 1)[: 2 if table == "prices" else 0])
+    text += section(table, [row if table == "prices" else (*row, "asia")])
+    error = rejection_of(path, text + TAIL)
+    assert (error.line, "longer than" in error.reason) == (line, True)
