@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Generator
+from functools import lru_cache
 
 import falcon
 import msgspec
@@ -16,12 +18,31 @@ import msgspec
 MIN_BYTES = 1_400
 LEVEL = 5
 WITH_GZIP_HEAD = 16 + zlib.MAX_WBITS
+# RFC 9110, 12.4.2.
+WEIGHT = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)", re.ASCII)
 
 
 def is_taken(request: falcon.Request) -> bool:
     """Whether the client takes gzip."""
     accepted = request.env.get("HTTP_ACCEPT_ENCODING")
-    return accepted is not None and "gzip" in accepted and "gzip;q=0" not in accepted.replace(" ", "")
+    return accepted is not None and takes_gzip(accepted)
+
+
+@lru_cache(maxsize=64)  # browsers' and libraries', always the same
+def takes_gzip(accepted: str) -> bool:
+    """By an `Accept-Encoding` as RFC 9110 (12.5.3) has it: gzip, `*` where gzip is not named, and not below
+    the weight of `identity`. What is malformed is not taken."""
+    weights = dict(weighed(each) for each in accepted.lower().split(","))
+    gzip_weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return gzip_weight > 0 and gzip_weight >= weights.get("identity", 0.0)
+
+
+def weighed(element: str) -> tuple[str, float]:
+    coding, *parameters = (part.strip() for part in element.split(";"))
+    weights = [WEIGHT.fullmatch(parameter) for parameter in parameters]
+    if not weights:
+        return coding, 1.0
+    return coding, float(weights[0][1]) if weights[0] and len(weights) == 1 else 0.0
 
 
 def compress(body: bytes) -> bytes:

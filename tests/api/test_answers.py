@@ -318,6 +318,18 @@ def keeping(filled: Database) -> Iterator[Service]:
 QUESTION = "/rates?date_from=2021-01-01&date_to=2021-12-31&orig_code=CNSGH&dest_code=DEHAM"
 
 
+@pytest.mark.parametrize("media_type", ["application/json", "text/csv"])
+def test_rates_are_sent_as_gzip_to_whoever_takes_it_and_to_nobody_else(
+    keeping: Service, media_type: str
+) -> None:
+    encodings = {"gzip": "gzip", "*": "gzip", "gzip;q=0": None, "gzip;q=0.0": None, "notgzip": None}
+    for accepted, encoding in encodings.items():
+        headers = {"Accept": media_type, "Accept-Encoding": accepted}
+        answer = keeping.client.get(QUESTION, headers=headers)
+        assert answer.headers["content-type"].startswith(media_type)
+        assert answer.headers.get("content-encoding") == encoding, accepted
+
+
 def test_a_client_that_asks_again_is_sent_nothing(keeping: Service) -> None:
     first = keeping.get(QUESTION)
     assert first.headers["cache-control"] == "no-cache"
