@@ -18,6 +18,7 @@ import struct
 import threading
 import time
 from collections import deque
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -149,7 +150,8 @@ class Worker(ThreadWorker):
         """What each thread does."""
         while (connection := self.line.take()) is not None:
             try:
-                kept = self.handle(connection)
+                # In a context of its own: ids that a request puts on its log lines end with it.
+                kept = copy_context().run(self.handle, connection)
             except BaseException:  # as a future would have kept it: the thread goes on
                 self.log.exception("a connection failed")
                 kept = False

@@ -28,7 +28,7 @@ PROCESSORS: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
-# structlog's own, so that there is one of that name, in a block or for good.
+# structlog's own, so that there is one of that name, in a block or in a context.
 UNBOUND = structlog.contextvars.bind_contextvars(request_id="")["request_id"]
 REQUEST_ID = UNBOUND.var
 REQUEST_ID.reset(UNBOUND)
@@ -109,7 +109,7 @@ def bound(**ids: object) -> Generator[None]:
 
 
 def bind_request(request_id: str) -> None:
-    """Puts it on each line of this thread until it is bound anew; costs a tenth of what a block costs."""
+    """Puts it on each line of this context, the request's own (`api/worker.py`); costs a tenth of a block."""
     REQUEST_ID.set(request_id)
 
 

@@ -83,7 +83,7 @@ def test_ids_stand_on_every_line_until_their_block_ends(lines: Lines) -> None:
     assert all("request_id" not in line for line in lines.all())
 
 
-def test_a_blocks_request_id_comes_before_one_that_was_bound_for_good(lines: Lines) -> None:
+def test_a_blocks_request_id_comes_before_that_of_the_context(lines: Lines) -> None:
     log = get_logger("rates.test")
     bind_request("mine")
     with bound(request_id="the sender's"):
