@@ -63,6 +63,9 @@ limit_request_field_size = 8190
 timeout = 30
 # `drain_s` included. Below the 90 s after which a task that was told to stop is killed.
 graceful_timeout = 60
+# No client may say how this server is reached: of one that gunicorn trusts, as it does this machine, it takes
+# SCRIPT_NAME for a part of the address, and fails where the address does not begin so.
+forwarded_allow_ips = ""
 proc_name = "rates-api"
 # A socket to steer gunicorn by, in the user's home: nobody here uses it, and an image has no place for it.
 control_socket_disable = True

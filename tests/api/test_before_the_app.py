@@ -1,4 +1,5 @@
-"""What gunicorn makes of a request before the app is asked: the log lines of what it refuses."""
+"""What gunicorn makes of a request before the app is asked: the log lines of what it refuses, and
+headers that it would follow."""
 
 from __future__ import annotations
 
@@ -45,3 +46,20 @@ def test_the_log_line_of_a_refused_request_has_no_other_requests_id(service: Ser
 
 def refused_lines(service: Service, since: int) -> list[dict[str, str]]:
     return [json.loads(line) for line in service.lines[since:] if "Invalid request" in line]
+
+
+# --- headers that gunicorn would follow --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "SCRIPT_NAME: /elsewhere", "SCRIPT_NAME: /health", "PATH_INFO: /elsewhere", "REMOTE_ADDR: 1.2.3.4",
+        "X-Forwarded-Proto: http\r\nX-Forwarded-Ssl: on", "X-Forwarded-Protocol: ssl\r\nX-Forwarded-Ssl: off",
+        "Script-Name: /elsewhere", "Forwarded: for=x;proto=ftp", "X-Forwarded-Prefix: /elsewhere",
+    ],
+)  # fmt: skip
+def test_no_header_says_how_the_server_is_reached(service: Service, header: str) -> None:
+    """Not even one that comes from this machine, which gunicorn trusts unless told otherwise."""
+    status, headers, body = ask(service, LIVE + f"{header}\r\n\r\n".encode())
+    assert (status, body) == (200, {"status": "live"}), headers
