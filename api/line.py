@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from gunicorn.http.parser import Parser
 from gunicorn.workers.gthread import TConn
+
+from api.connections import Reader
 
 # What a burst may wait, and what anybody may who comes while the line has not been empty for as long: such a
 # line does not go by itself, and would only make all that is answered that much later.
@@ -27,6 +30,12 @@ class Connection(TConn):
 
     readable_at = 0.0
     timeout: float
+    parser: Parser
+
+    def init(self) -> None:
+        if not self.initialized:
+            super().init()
+            self.parser.unreader = Reader(self.sock)
 
 
 class Line:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gunicorn.http.wsgi
@@ -96,7 +97,7 @@ def post_worker_init(_worker: Any) -> None:
         storage.start()
     # What gunicorn refuses by itself never reaches the app, and there is no setting for how it says so
     # (`test_what_gunicorn_itself_refuses_is_json_too`).
-    gunicorn.util.write_error = write_refusal  # ty: ignore[invalid-assignment]
+    gunicorn.util.write_error = partial(write_refusal, settings.cors_origins)  # ty: ignore[invalid-assignment]
     # Nor one for the class of what it answers with, which it looks up here.
     gunicorn.http.wsgi.Response = SafeResponse  # ty: ignore[invalid-assignment]
 

@@ -1,4 +1,4 @@
-"""What gunicorn makes of a request before the app is asked: the log lines of what it refuses, and
+"""What gunicorn makes of a request before the app is asked: refusals, their headers and log lines, and
 headers that it would follow."""
 
 from __future__ import annotations
@@ -12,13 +12,25 @@ import pytest
 from tests.api.service import AWAY, Service
 from tests.waiting import wait_until
 
+PAGE, OTHER_PAGE = "https://app.example.com", "https://other.example.com"
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+LONG = b"x" * 9_000
+REFUSED = {
+    "400 line": (400, b"GET / HTTP/9.9\r\nHost: x\r\n%b\r\n"),
+    "400 header": (400, b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n%b\r\n"),
+    "414": (414, b"GET /" + LONG + b" HTTP/1.1\r\nHost: x\r\n%b\r\n"),
+    "417": (417, b"GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n%b\r\n"),
+    "431 long, before": (431, b"GET / HTTP/1.1\r\nHost: x\r\n%bX: " + LONG + b"\r\n\r\n"),
+    "431 long, behind": (431, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + LONG + b"\r\n%b\r\n"),
+    "431 many": (431, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: x\r\n" * 200 + b"%b\r\n"),
+    "501": (501, b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: tea\r\n%b\r\n"),
+}
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """Of one thread, which takes all requests one after another."""
-    own = {"WEB_CONCURRENCY": "1", "API_THREADS": "1"}
+    """Of one thread, which takes all requests one after another; pages of two origins may ask."""
+    own = {"WEB_CONCURRENCY": "1", "API_THREADS": "1", "RATES_CORS_ORIGINS": f"{PAGE},{OTHER_PAGE}"}
     with Service(AWAY | own) as service:
         yield service
 
@@ -46,6 +58,29 @@ def test_the_log_line_of_a_refused_request_has_no_other_requests_id(service: Ser
 
 def refused_lines(service: Service, since: int) -> list[dict[str, str]]:
     return [json.loads(line) for line in service.lines[since:] if "Invalid request" in line]
+
+
+# --- pages of other origins --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "request_"), REFUSED.values(), ids=REFUSED)
+def test_a_page_may_read_what_gunicorn_refuses(service: Service, status: int, request_: bytes) -> None:
+    for origin in (PAGE, OTHER_PAGE):
+        found, headers, body = ask(service, request_ % f"oRiGin: {origin}\r\n".encode())
+        assert found == status
+        assert body.keys() == {"title", "description", "code"}
+        assert headers["content-type"] == "application/json"
+        assert headers["access-control-allow-origin"] == origin
+        assert "Retry-After" in headers["access-control-expose-headers"]
+        assert headers["vary"] == "Accept, Accept-Encoding, Origin"
+
+
+@pytest.mark.parametrize(("status", "request_"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("origin", [b"", b"Origin: https://evil.example.com\r\n"], ids=["none", "other"])
+def test_any_other_page_may_not(service: Service, status: int, request_: bytes, origin: bytes) -> None:
+    found, headers, _ = ask(service, request_ % origin)
+    assert (found, headers["vary"]) == (status, "Accept, Accept-Encoding, Origin")
+    assert not [name for name in headers if name.startswith("access-control-")]
 
 
 # --- headers that gunicorn would follow --------------------------------------------------------------------
