@@ -67,7 +67,8 @@ class Store:
 
     def read(self, ask: Callable[[psycopg.Connection, *Asked], Result], *asked: *Asked) -> Result:
         """What `ask` makes of a connection in autocommit, and of `asked`; it is called again where the
-        connection has broken: a failover breaks every one, and whoever comes first must not pay for it."""
+        connection has broken, or what is prepared on it: a failover or a migration breaks every one, and who
+        comes first must not pay for it."""
         asked_before = False
         try:
             while True:
@@ -77,6 +78,11 @@ class Store:
                 except psycopg.OperationalError:
                     if asked_before or connection.pgconn.status == ConnStatus.OK:
                         raise
+                except psycopg.errors.FeatureNotSupported:
+                    # A column has got another type, and what is prepared fails for as long as it is.
+                    if asked_before:
+                        raise
+                    connection.close()
                 finally:
                     self._keep(connection)
                 asked_before = True

@@ -51,14 +51,15 @@ def connect(
     silence_s: int = SILENCE_S,
 ) -> psycopg.Connection:
     """One connection; `settings` are the server's, and hold for it. It breaks once the server has not taken
-    what was sent for `silence_s`; where nothing is sent, half as long later.
+    what was sent for `silence_s`; where nothing is sent, half as long later. Nothing is prepared on it: a
+    statement would fail from the migration on that gives a column another type, for as long as it lasts.
 
     Raises ConfigurationError when the environment does not name a server, DatabaseUnavailable when that
     server does not let us in.
     """
     with translated_errors():
         parameters = connection_parameters(application_name, settings=settings, silence_s=silence_s)
-        return psycopg.connect(**parameters, autocommit=autocommit)
+        return psycopg.connect(**parameters, autocommit=autocommit, prepare_threshold=None)
 
 
 def make_pool(

@@ -20,6 +20,7 @@ from tests.postgres import Database
 from tests.waiting import TIMEOUT_S, wait_until
 
 QUESTION = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=A&dest_code=B"
+PREPARED_AT = 5  # times that psycopg is asked before it prepares a statement
 SESSIONS = (
     "SELECT pid, client_port FROM pg_stat_activity"
     " WHERE application_name LIKE 'rates-api%%' AND datname = current_database()"
@@ -63,6 +64,21 @@ def test_the_deltas_are_read_by_index_even_while_there_are_none(database: Databa
         assert service.client.get(QUESTION).status_code == 200
     wait_until(lambda: database.rows(scans)[0][1] > by_index_before)
     assert database.rows(scans)[0][0] == whole_before
+
+
+def test_columns_that_get_another_type_while_it_serves_cost_nobody_an_answer(database: Database) -> None:
+    """As a migration does; statements that were prepared before fail from then on."""
+    keep_nothing = {"RATES_ANSWERS_BYTES_MAX": "0"}
+    with Service(database.environment("rates_api") | keep_nothing) as service, database.connect() as owner:
+        asked = (QUESTION, "/ports") * (PREPARED_AT + 1)
+        before = [service.get(path).json() for path in asked]
+        owner.execute("DROP VIEW lane_day_deltas, lane_day_totals")
+        for table in ("lane_month_totals", "lane_month_deltas"):
+            owner.execute(f"ALTER TABLE {table} ALTER price_counts TYPE bigint[]")
+        owner.execute("ALTER TABLE data_version ALTER version TYPE integer")
+        answers = [service.get(path) for path in asked]
+    assert [answer.json() for answer in answers if answer.status_code == 200] == before
+    assert "Traceback" not in "\n".join(service.lines)
 
 
 # --- starting ----------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from tests.proxy import Proxy
 from tests.waiting import TIMEOUT_S, wait_until
 
 NAME = "rates-test"
+PREPARED_AT = 5  # times that a statement is asked, after which psycopg prepares it
 
 
 @pytest.fixture
@@ -132,6 +133,23 @@ def test_a_fault_of_the_question_itself_is_asked_once(store: Store) -> None:
         store.read(ask)
     assert len(asked) == 1
     assert store.read(backend), "and its connection goes on"
+
+
+def test_a_column_that_gets_another_type_costs_nobody_an_answer(store: Store, as_loader: Database) -> None:
+    """What is prepared, by us or by the driver, fails from then on, on every connection."""
+
+    def ask(connection: psycopg.Connection) -> object:
+        for _ in range(PREPARED_AT + 1):
+            row = connection.execute("SELECT value FROM typed").fetchone()
+        return row and row[0]
+
+    with as_loader.connect() as owner:
+        owner.execute("CREATE TABLE typed AS SELECT 1 AS value")
+        owner.execute("GRANT SELECT ON typed TO PUBLIC")
+        assert [store.read(ask) for _ in range(4)] == [1] * 4
+        owner.execute("ALTER TABLE typed ALTER value TYPE text")
+        assert [store.read(ask) for _ in range(4)] == ["1"] * 4
+        owner.execute("DROP TABLE typed")
 
 
 def test_a_question_that_takes_too_long_is_given_up_once(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from database.connect import connect, connection_parameters
 from database.errors import ConfigurationError, DatabaseUnavailable
+from tests.postgres import Database
 
 NAMED = {"PGHOST": "db.example.com", "PGUSER": "rates_api", "PGDATABASE": "rates"}
 IAM = NAMED | {"RATES_DB_AUTH": "iam"}
@@ -30,6 +31,17 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
     return monkeypatch
+
+
+def test_a_column_that_gets_another_type_changes_nothing_about_a_connection(as_loader: Database) -> None:
+    """A worker keeps its connections for days, and a migration may come in between."""
+    with as_loader.connect() as owner, connect("rates-test", autocommit=True) as connection:
+        owner.execute("CREATE TABLE typed AS SELECT 1 AS value")
+        owner.execute("GRANT SELECT ON typed TO PUBLIC")
+        for kind, value in (("integer", 1), ("bigint", 1), ("text", "1")):
+            owner.execute(f"ALTER TABLE typed ALTER value TYPE {kind}")
+            found = [connection.execute("SELECT value FROM typed").fetchone() for _ in range(10)]
+            assert found == [(value,)] * 10
 
 
 # --- what the environment says -----------------------------------------------------------------------------
