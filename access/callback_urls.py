@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -19,8 +19,24 @@ PORTS = {"https": 443, "http": 80}
 TEXT = re.compile(r"[!-~]+")
 AMBIGUOUS = re.compile(r'[\\<>"^`{|}]')
 NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
-# What reaches IPv4 through it, as RFC 6052 has it.
-NAT64 = ip_network("64:ff9b::/96")
+# IANA's registries of special-purpose addresses, and multicast. Python's `is_global` follows them by version.
+SPECIAL_IPV4 = [
+    IPv4Network(block)
+    for block in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24",
+        "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+    )
+]  # fmt: skip
+# The one block of which anybody is given addresses, and what is special in it; Teredo is in the first.
+GLOBAL_IPV6 = IPv6Network("2000::/3")
+SPECIAL_IPV6 = [
+    IPv6Network(block) for block in ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
+]
+# What stands for the IPv4 address in it, and how many bits behind that are not of it: as mapped, as RFC 6052
+# has it, and 6to4.
+WITH_IPV4 = {IPv6Network("::ffff:0:0/96"): 0, IPv6Network("64:ff9b::/96"): 0, IPv6Network("2002::/16"): 80}
 Address: TypeAlias = IPv4Address | IPv6Address
 
 
@@ -71,7 +87,7 @@ def refuse_host(scheme: str, host: str) -> bool:
     address = literal_address(host)
     if address is None and not NAME.fullmatch(host):
         raise CallbackUrlRefused(f"{host!r} is no name of a host")
-    loopback = host.rstrip(".") == "localhost" or (address is not None and address.is_loopback)
+    loopback = host.rstrip(".") == "localhost" or (address is not None and is_loopback(address))
     if scheme == "http" and not loopback:
         raise CallbackUrlRefused("it begins with 'http', https:// is expected")
     if scheme == "https" and (loopback or (address is not None and not is_public(address))):
@@ -87,13 +103,26 @@ def literal_address(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is somebody's on the internet, also by the IPv4 address that an IPv6 one stands for."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in NAT64:
-            inner = IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address.scope_id is not None:
-            return False
-    return address.is_global and not address.is_multicast
+    """Whether it is global unicast, somebody's on the internet; one that stands for an IPv4 address is judged
+    by that."""
+    if isinstance(address, IPv4Address):
+        return not any(address in block for block in SPECIAL_IPV4)
+    if address.scope_id is not None:
+        return False
+    inner = ipv4_in(address)
+    if inner is not None:
+        return is_public(inner)
+    return address in GLOBAL_IPV6 and not any(address in block for block in SPECIAL_IPV6)
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether it is this machine itself."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def ipv4_in(address: IPv6Address) -> IPv4Address | None:
+    for block, bits in WITH_IPV4.items():
+        if address in block:
+            return IPv4Address(int(address) >> bits & 0xFFFF_FFFF)
+    return None

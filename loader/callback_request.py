@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
 
-from access.callback_urls import CallbackUrl, is_public
+from access.callback_urls import CallbackUrl, is_loopback, is_public
 from loader.errors import LoaderError
 
 REQUEST_S = 10.0
@@ -93,7 +93,7 @@ def connect(url: CallbackUrl) -> socket.socket:
 
 def may_be_called(address: str, *, loopback: bool) -> bool:
     known = ip_address(address)
-    return known.is_loopback if loopback else is_public(known)
+    return is_loopback(known) if loopback else is_public(known)
 
 
 def connect_to_first(addresses: list[str], port: int) -> socket.socket:
