@@ -24,6 +24,9 @@ from api.threads import Threads
 LISTED, LISTED_MAX = 100, 1_000
 # So many are read, spelled out and sent at a time.
 CSV_ROWS = 1_000
+# What a spreadsheet takes for the beginning of a formula, as OWASP has it ("CSV Injection"): in a field, and
+# behind a semicolon, which separates fields where a comma separates decimals; full-width ones too.
+FORMULA = re.compile(r'(^|;"*)(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])')
 PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
@@ -115,10 +118,15 @@ def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:
     while batch_no is not None:
         page = known.ledger.next_faults(batch_no, after, CSV_ROWS)
         if page:
-            yield spelled([fault for _, fault in page])
+            yield spelled([defused(fault) for _, fault in page])
             after = page[-1][0]
         if len(page) < CSV_ROWS:
             return
+
+
+def defused(fault: Fault) -> list[object]:
+    """With an apostrophe before what would be a formula: who opens the file may not have sent its rows."""
+    return [FORMULA.sub(r"\1'", value) if isinstance(value, str) else value for value in fault]
 
 
 def read_place(name: str, text: str) -> Place:

@@ -290,7 +290,12 @@ OPERATIONS = (
             "What is wrong with a batch, as a file",
             BatchErrorsFile.on_get,
         ),
-        (Answer(200, "Its faults.", {CSV: str}, ("Content-Disposition",), PACKED),),
+        (
+            Answer(
+                *(200, "Its faults, an apostrophe before what spreadsheets take for a formula.", {CSV: str}),
+                *(("Content-Disposition",), PACKED),
+            ),
+        ),
         tag="Batches",
         scope=READ,
         needs=(DATABASE, STORAGE),

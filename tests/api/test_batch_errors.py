@@ -8,6 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from api.batch_errors import defused
+from api.ledger import Fault
 from local.postgres import HOST
 from tests.api.ingestion import accepted, post, read_csv, refused
 from tests.api.service import Service
@@ -65,7 +67,7 @@ def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
     ingestion: Service, ledger: Database
 ) -> None:
     batch = load_prices(ledger, [(*LANE, "2021-02-30", 1)]).batch
-    odd = ['a "quote", and a comma', "=1+1", "+1", "-1", "@x", "two\nlines", "ä\u2028", "", " "]
+    odd = ['a "quote", and a comma', "two\nlines", "ä\u2028", "", " ", "1-1", " =1", "'1"]
     ledger.rows(
         "INSERT INTO batch_errors SELECT batch_no, 0, n, 'f', n, NULL, value, 'r' FROM batches,"
         " unnest(%s::text[]) WITH ORDINALITY AS odd (value, n) WHERE id = %s RETURNING 1",
@@ -77,6 +79,50 @@ def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
     assert [row["value"] for row in rows[1:]] == odd
     assert rows[1]["column"] == ""
     assert text.count("\r\n") == len(odd) + 2
+
+
+def test_no_spreadsheet_takes_what_stands_in_a_row_for_a_formula(
+    ingestion: Service, ledger: Database
+) -> None:
+    """JSON has it as it is."""
+    batch = load_prices(ledger, [(*LANE, "2021-02-30", 1)]).batch
+    formulas = [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        '=HYPERLINK("https://x",1)',
+        "=",
+        "\n=1",
+        "\uff1d1",
+    ]
+    ledger.rows(
+        "INSERT INTO batch_errors SELECT batch_no, 0, n, value, n, value, value, value FROM batches,"
+        " unnest(%s::text[]) WITH ORDINALITY AS formula (value, n) WHERE id = %s RETURNING 1",
+        formulas,
+        batch,
+    )
+    rows = read_csv(ingestion.get(f"/batches/{batch}/errors.csv").text)[1:]
+    for name in ("file", "column", "value", "reason"):
+        assert [row[name] for row in rows] == [f"'{formula}" for formula in formulas]
+    told = ingestion.get(f"/batches/{batch}/errors").json()["errors"][1:]
+    assert [error["value"] for error in told] == formulas
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a;=1;-2", "a;'=1;'-2"),
+        ('a;"=1"', 'a;"\'=1"'),
+        (";;=1", ";;'=1"),
+        ("a=1-2;b", "a=1-2;b"),
+        (None, None),
+    ],
+)
+def test_nor_where_a_semicolon_separates_fields(value: str | None, shown: str | None) -> None:
+    assert defused(Fault("f", 1, "day", value, "r")) == ["f", 1, "day", shown, "r"]
 
 
 def test_who_reads_the_file_slowly_leaves_a_thread_to_the_others(
