@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import falcon
+import msgspec
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from api.connections import let_send
@@ -22,7 +23,11 @@ from storage.parts import Part, begin_upload
 PART_BYTES = 8 * 2**20
 # So much at a time from gunicorn, which copies what it is asked for.
 READ_BYTES = 256 * 2**10
-FORM = "multipart/form-data"
+MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+AS_IT_IS = "`--data-binary @FILE` or `-X POST -T FILE`"
+# `curl -d @FILE` takes these away. Whatever is taken has one of them, but Zstandard and a single row of JSON.
+STRIPPED = b"\n\r\0"
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class Body:
         self.expected = self.request.content_length
         if self.expected is not None and self.expected > self.bytes_max:
             raise body_too_large(f"has {self.expected:,} bytes", self.bytes_max)
-        if (self.request.content_type or "").lower().startswith(FORM):
-            reason = f"The body is a form; send the file itself as the body, not as {FORM}."
-            raise Refusal(415, "unsupported_media_type", reason)
+        self._media_type = (self.request.content_type or "").lower().partition(";")[0].strip()
+        if self._media_type == MULTIPART:
+            raise is_form(f"{MULTIPART}; send the file itself as the body, as curl does with {AS_IT_IS}.")
 
     def begin(self) -> None:
         """Nothing of it is read before."""
@@ -74,6 +79,12 @@ class Body:
             raise Refusal(400, "empty_body", "The body is empty; send the file as the body.")
         return part
 
+    def refuse_form(self, first: bytes | bytearray) -> None:
+        """By its first bytes: what curl sends with `--data-binary` it calls a form as well."""
+        if self._media_type == URLENCODED and is_stripped(first):
+            why = "`curl -d` takes them away; send the file as it is, with"
+            raise is_form(f"{URLENCODED}, and has no ends of lines: {why} {AS_IT_IS}.")
+
     def _read(self, count: int) -> bytes:
         stream: Any = self.request.env["wsgi.input"]
         if self.expected is None and self.request.get_header("Transfer-Encoding") is None:
@@ -96,6 +107,7 @@ def take_in(bucket: Bucket, body: Body, batch_of: Callable[[str | None], UUID]) 
     body.begin()
     digest = hashlib.sha256()
     first = body.part(PART_BYTES)
+    body.refuse_form(first)
     digest.update(first)
     request = uuid4().hex
     if body.ended:
@@ -126,6 +138,20 @@ def take_in(bucket: Bucket, body: Body, batch_of: Callable[[str | None], UUID]) 
                 bucket.delete(upload.key)  # likewise
         raise
     return Content(upload.key, digest.hexdigest(), body.size)
+
+
+def is_stripped(content: bytes | bytearray) -> bool:
+    if any(byte in content for byte in STRIPPED) or content.startswith(ZSTD):
+        return False
+    try:
+        msgspec.json.decode(content)
+    except (ValueError, RecursionError):
+        return True
+    return False  # one row
+
+
+def is_form(which: str) -> Refusal:
+    return Refusal(415, "unsupported_media_type", f"The body is a form, {which}")
 
 
 def body_too_large(found: str, bytes_max: int) -> Refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import json
@@ -22,7 +23,7 @@ import falcon.testing
 import pytest
 
 from api.errors import Refusal
-from api.intake import PART_BYTES, Body, take_in
+from api.intake import PART_BYTES, ZSTD, Body, take_in
 from local.postgres import HOST
 from storage.errors import StorageUnavailable
 from storage.manifest import read_manifest
@@ -73,6 +74,7 @@ def test_a_body_of_any_size_arrives_as_it_was_sent(
     assert under_way(store) == before
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize(("how", "prefix"), [("--data-binary", "@"), ("--upload-file", "")])
 def test_curl_asks_first_whether_to_send_a_large_file_and_does(
     ingestion: Service, tmp_path: Path, how: str, prefix: str
@@ -117,7 +119,58 @@ def test_no_body_at_all_is_refused(ingestion: Service) -> None:
 
 def test_a_form_is_refused_and_told_how_to_send_a_file(ingestion: Service) -> None:
     answer = ingestion.client.post("/batches", files={"file": CSV}, headers=bearing())
-    assert "send the file itself as the body" in refused(answer, 415, "unsupported_media_type")
+    assert refused(answer, 415, "unsupported_media_type") == (
+        "The body is a form, multipart/form-data; send the file itself as the body, as curl does with"
+        " `--data-binary @FILE` or `-X POST -T FILE`."
+    )
+
+
+ROW = b'{"orig_code": "CNSGH", "dest_code": "EETLL", "day": "2021-03-01", "price": 5}'
+FILES = {
+    "csv": CSV,
+    "csv, lines as of windows": CSV.replace(b"\n", b"\r\n"),
+    "csv, lines as of old macs": CSV.replace(b"\n", b"\r"),
+    "ndjson": ROW + b"\n" + ROW + b"\n",
+    "gzip": gzip.compress(CSV),
+}
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("option", ["--data", "--data-ascii", "--data-urlencode"])
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_a_file_of_which_curl_made_a_form_is_refused_and_told_how_to_send_it(
+    ingestion: Service, store: BatchStorage, tmp_path: Path, content: bytes, option: str
+) -> None:
+    """It takes the ends of lines away, or spells them otherwise; its header is the same for --data-binary."""
+    file, before = tmp_path / "file", keys_in(store)
+    file.write_bytes(content)
+    assert curl(ingestion, option, f"@{file}")[1] == 415
+    assert keys_in(store) == before
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize(("how", "prefix"), [("--data-binary", "@"), ("--upload-file", "")])
+@pytest.mark.parametrize(
+    "content",
+    [*FILES.values(), ROW, ZSTD + b"x", b"PAR1\x01\0\0\0PAR1"],
+    ids=[*FILES, "ndjson of one row", "zstd", "parquet"],
+)
+def test_a_file_that_curl_sends_as_it_is_is_taken(
+    ingestion: Service, tmp_path: Path, content: bytes, how: str, prefix: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    assert curl(ingestion, "--request", "POST", how, f"{prefix}{file}")[1] == 202
+
+
+def test_what_is_told_of_a_form_names_the_right_option(ingestion: Service) -> None:
+    kind = "Application/X-WWW-Form-Urlencoded; x=y"
+    for content in (CSV.replace(b"\n", b""), ROW * 2, b'"\xff"', b"[" * 100_000):
+        answer = post(ingestion, content, Content_Type=kind)
+        assert refused(answer, 415, "unsupported_media_type") == (
+            "The body is a form, application/x-www-form-urlencoded, and has no ends of lines: `curl -d` takes"
+            " them away; send the file as it is, with `--data-binary @FILE` or `-X POST -T FILE`."
+        )
 
 
 def all_in(store: BatchStorage) -> tuple[set[str], int]:
