@@ -18,6 +18,11 @@ OF_ONE_MACHINE = re.compile(
     r"/(?:home|Users)/[a-z]\w*/|/work/(?:main|shared)|(?:pypi|pythonhosted|artifactory|nexus|jfrog)\.[a-z]{2,}",
     re.IGNORECASE,
 )
+# BSD's tools, a Mac's, do otherwise or not at all: `wc` has blanks before its number, which $((…)) drops.
+ONLY_GNU = re.compile(
+    r"(?<!\$\(\()\$\(wc |\bsed (-\w+ )*-i |\bdate (-d|--date)|\bbase64 -w|\bstat (-c|--format)"
+    r"|\breadlink -f|\bxargs (-\w+ )*-[rd]|\bgrep (-\w+ )*-\w*P|\bsort -V|\bhead -n -|\bcp --|\bsha256sum"
+)
 THIS_FILE = "tests/house/test_layout.py"
 
 
@@ -49,6 +54,14 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         text = path.read_bytes().decode(errors="replace")
         if name != THIS_FILE:
             found += [f"{name}: {match.group()}" for match in OF_ONE_MACHINE.finditer(text)]
+    assert found == []
+
+
+def test_what_people_type_works_with_bsds_tools_too() -> None:
+    found = []
+    for path in our_files():
+        if path.suffix == ".md" or path.name == "Makefile":
+            found += [f"{path}: {match.group()}" for match in ONLY_GNU.finditer(path.read_text())]
     assert found == []
 
 
