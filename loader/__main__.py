@@ -23,6 +23,7 @@ from database.errors import ConfigurationError, DatabaseError, SchemaMissing
 from loader.chunks import CHUNK_ROWS
 from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
 from storage.errors import StorageError, StorageUnavailable
+from telemetry.terminal import say, say_json, say_lines, visible
 
 if TYPE_CHECKING:
     from loader.load import Options, Result
@@ -58,10 +59,17 @@ class CommandLine(click.Group):
         except click.UsageError as error:
             if "--json" in arguments:
                 print_json({"error": printable(error.format_message())})
-            error.show()
+            say_usage(error)
             sys.exit(USAGE)
         except click.Abort:  # Ctrl-C, before a command could do something about it
             sys.exit(INTERRUPTED)
+
+
+def say_usage(error: click.UsageError) -> None:
+    """As click would, whatever stands in the arguments."""
+    if error.ctx is not None:
+        say_lines(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
+    say(f"Error: {error.format_message()}", err=True)
 
 
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -308,12 +316,12 @@ def batches(*, as_json: bool) -> None:
     for one in found:
         created = f"{one['created_at']:%Y-%m-%d %H:%M:%S}"
         rows, errors = f"{one['rows']:,}", f"{one['error_count']:,}"
-        table.add_row(str(one["batch"]), state_words(one), rows, errors, created, one["source"])
-    # A file's name may hold what rich takes for markup. A reader that leaves early is `say`'s business.
+        table.add_row(str(one["batch"]), state_words(one), rows, errors, created, visible(one["source"]))
+    # A file's name may hold what rich takes for markup.
     text = StringIO()
     width = None if sys.stdout.isatty() else TABLE_WIDTH
     Console(file=text, markup=False, emoji=False, highlight=False, width=width).print(table)
-    say(text.getvalue().rstrip("\n"))
+    say_lines(text.getvalue().rstrip("\n"))
 
 
 @command
@@ -452,23 +460,12 @@ def print_errors(errors: list[RowError], error_count: int) -> None:
 def print_json(value: Any) -> None:
     import msgspec
 
-    say(msgspec.json.encode(value).decode())
+    say_json(msgspec.json.encode(value))
 
 
 def printable(argument: str) -> str:
     """An argument of whatever bytes, as text that JSON and the database take."""
     return argument.encode(errors="replace").decode()
-
-
-def say(text: str, *, err: bool = False) -> None:
-    """Prints a line. A reader who has left, as `head` does, changes nothing about how a command ends."""
-    stream = sys.stderr if err else sys.stdout
-    try:
-        click.echo(text, file=stream)
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from local.environment import client_environment, forget_other_systems
 from local.log import Log
 from local.stack import Settings, up
 from local.state import is_running, read_state
+from telemetry.terminal import say, say_lines
 
 HOME = ".local"
 PORT = "8000"
@@ -26,10 +27,10 @@ def main() -> None:
         commands()
     except LocalError as error:
         sys.stdout.flush()
-        click.echo(f"rates: {error}", err=True)
+        say_lines(f"rates: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        click.echo(f"rates: {error.filename}: {error.strerror}", err=True)
+        say(f"rates: {error.filename}: {error.strerror}", err=True)
         sys.exit(1)
 
 

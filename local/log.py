@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
+from telemetry.terminal import visible
+
 # The stack's own lines, and its parts in the order in which they start.
 OWN_NAME = "rates"
 COLOURS = {"postgres": 34, "s3+sqs": 33, "api": 32, "loader": 36, OWN_NAME: 1}
@@ -33,7 +35,7 @@ class Log:
             head = f"\033[{COLOURS[name]}m{head}\033[0m"
         with self._lock:
             try:
-                print(f"{head}{line}", file=self.stream, flush=True)
+                print(f"{head}{visible(line.expandtabs())}", file=self.stream, flush=True)
             except OSError:
                 # Whoever read the log is gone (`make up | head`, a closed terminal). The processes must not
                 # stand still on that, nor Python complain when it flushes at exit.

@@ -19,6 +19,7 @@ import yaml
 from infra.settings.stack import STACK_NAME, SettingsError, read_settings
 from stacks import StacksError
 from stacks.mock_engine import PROJECT, ROOT, read_yaml, stack_config
+from telemetry.terminal import say, say_lines
 
 DAYS = 14
 DAYS_MAX = 90
@@ -208,10 +209,10 @@ def main(name: str, source: str, owner: str, days: int) -> None:
     try:
         copy = make_copy(ROOT, wanted, datetime.datetime.now(datetime.UTC).date())
     except StacksError as error:
-        click.echo(f"make copy: {error}", err=True)
+        say_lines(f"make copy: {error}", err=True)
         raise SystemExit(error.exit_code) from None
     for line in report(copy, wanted):
-        click.echo(line)
+        say(line)
 
 
 if __name__ == "__main__":

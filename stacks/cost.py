@@ -18,6 +18,7 @@ from stacks.billing import PARTS, Copy, uses
 from stacks.mock_engine import ROOT, STACKS, EngineRefused, Run, read_yaml, run_stack, stack_config
 from stacks.prices import NAME, CostUnknown, date, price_of, region_prices
 from stacks.usage import ASSUMPTIONS, NOT_COUNTED, Amount, always, awake_hours
+from telemetry.terminal import say_lines, visible
 
 TOTAL = "total"
 MONTHS = ("idle", "busy")
@@ -136,7 +137,7 @@ def print_table(bills: Mapping[str, Bill]) -> None:
         return
     table = Table(title=f"US dollars a month, list prices of {date()}")
     for number, name in enumerate(header(bills)):
-        table.add_column(name, justify="right" if number else "left")
+        table.add_column(visible(name), justify="right" if number else "left")
     *body, total = rows(bills)
     for row in body:
         table.add_row(*row)
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 print_table(bills)
     except (CostUnknown, EngineRefused, pulumi.RunError, OSError, json.JSONDecodeError) as fault:
-        sys.stderr.write(f"{fault}\n")
+        say_lines(str(fault), err=True)
         return 2
     return 0
 

@@ -21,6 +21,7 @@ import click
 
 from stacks import StacksError
 from stacks.mock_engine import ROOT
+from telemetry.terminal import say, say_lines
 
 FAILED, NO_COMMAND, NO_BACKEND = 1, 2, 3
 STACK = "pulumi:pulumi:Stack"
@@ -80,17 +81,17 @@ def reap(folder: Path, today: datetime.date, destroy: bool) -> int:
             found = look_at(pulumi, name, today)
         except PulumiFailed as failure:
             failed.append(name)
-            click.echo(f"{name}: cannot be read: {failure}")
+            say_lines(f"{name}: cannot be read: {failure}")
             continue
         past += [name] if found.to_be_destroyed else []
         for line in lines_about(found):
-            click.echo(line)
+            say(line)
     if destroy:
         failed += [name for name in past if not end(pulumi, name, today)]
     if not (destroy and past):
-        click.echo(summary(names, past))
+        say(summary(names, past))
     if failed:
-        click.echo(f"make reap: failed with {', '.join(failed)}: what Pulumi said is above", err=True)
+        say(f"make reap: failed with {', '.join(failed)}: what Pulumi said is above", err=True)
     return FAILED if failed else 0
 
 
@@ -135,15 +136,15 @@ def end(pulumi: Pulumi, name: str, today: datetime.date) -> bool:
     """Destroys a stack, unless it has got more time since it was listed. Returns False where that fails."""
     try:
         if not look_at(pulumi, name, today).to_be_destroyed:
-            click.echo(f"{name}: is left alone, it was changed in between")
+            say(f"{name}: is left alone, it was changed in between")
             return True
         # With its own preview, which stops at what is protected before anything is gone.
         pulumi.run("destroy", "--yes", "--stack", name)
         pulumi.run("stack", "rm", "--yes", name)
     except PulumiFailed as failure:
-        click.echo(f"{name}: {failure}")
+        say_lines(f"{name}: {failure}")
         return False
-    click.echo(f"{name}: is gone")
+    say(f"{name}: is gone")
     return True
 
 
@@ -151,9 +152,9 @@ def lines_about(found: Found) -> Iterator[str]:
     yield f"{found.name} ({found.owner}): {found.verdict}"
     if found.to_be_destroyed:
         kinds = [f"{count} {kind}" for kind, count in sorted(Counter(found.going).items())]
-        yield indented(f"goes with it: {len(found.going)} resources: {', '.join(kinds)}")
+        yield from indented(f"goes with it: {len(found.going)} resources: {', '.join(kinds)}")
         if found.staying:
-            yield indented(f"AWS keeps: {', '.join(found.staying)}")
+            yield from indented(f"AWS keeps: {', '.join(found.staying)}")
 
 
 def summary(names: list[str], past: list[str]) -> str:
@@ -162,8 +163,8 @@ def summary(names: list[str], past: list[str]) -> str:
     return f"nothing was destroyed. `make reap DESTROY=1` destroys {', '.join(past)}"
 
 
-def indented(text: str) -> str:
-    return textwrap.fill(
+def indented(text: str) -> list[str]:
+    return textwrap.wrap(
         text,
         WIDTH,
         initial_indent="  ",
@@ -198,7 +199,7 @@ def main(destroy: bool) -> None:
     try:
         code = reap(ROOT, datetime.datetime.now(datetime.UTC).date(), destroy)
     except StacksError as error:
-        click.echo(f"make reap: {error}", err=True)
+        say_lines(f"make reap: {error}", err=True)
         code = error.exit_code
     raise SystemExit(code)
 

@@ -22,6 +22,7 @@ from tests.loader.batches import (
     json_of,
     make_rows,
     run,
+    run_here,
     write_csv,
 )
 from tests.loader.dumps import dump_text, section, write_dump
@@ -31,6 +32,8 @@ RESULT_KEYS = {"batch", "state", "rows", "seconds", "errors", "error_count"}
 COMMANDS = ("migrate", "import", "load", "batches", "show", "withdraw", "work", "redrive")
 # What a quick start has no time for, and what only some commands need.
 HEAVY = ("polars", "psycopg", "msgspec", "rich", "alembic", "sqlalchemy", "boto3")
+# A title, a screen that is cleared, a colour by one byte, a line of one's own.
+STEERING = "\x1b]0;mine\x07\x1b[2J\x9b31m\x7f\r\nbatch x published\x85"
 NOT_FOR_A_LOAD = ("rich", "alembic", "sqlalchemy", "boto3")
 
 
@@ -190,6 +193,43 @@ def test_files_may_have_any_name(ports: Database, tmp_path: Path, monkeypatch: p
     assert json_of(run("batches", "--json", database=ports))["batches"][0]["source"] == shown
     paths[2].write_text("a\n")
     assert run("load", paths[2], database=ports).stderr.startswith("\ufffd.csv:1: the header lacks")
+
+
+def test_nothing_that_a_name_or_value_holds_steers_the_terminal(
+    ports: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where all goes well nor in any error; JSON is exact."""
+    monkeypatch.chdir(tmp_path)
+    value = STEERING.replace("\r\n", "")
+    bad = write_csv(Path(f"bad{STEERING}"), [row._replace(orig_code=value) for row in make_rows(3)])
+    good = write_csv(Path(f"good{STEERING}"), make_rows(5))
+    dump = write_dump(Path(f"dump{STEERING}"), dump_text(prices=[(value, "B", "2021-01-01", 1)]))
+    calls: list[tuple[str | Path, ...]] = [
+        ("load", bad, "--key", "bad", "--rejects", f"rejects{STEERING}"),
+        ("load", good, "--key", "good", "--progress-every", "0.001"),
+        ("load", good, "--key", "bad"),
+        ("load", good, "--key", STEERING),
+        ("load", f"none{STEERING}"),
+        ("load", good, "--rejects", good),
+        ("load", "s3://nowhere/" + STEERING),
+        ("load", good, "--workers", STEERING),
+        ("import", dump),
+        ("show", "bad"),
+        ("show", STEERING),
+        ("batches",),
+        ("withdraw", "good"),
+        ("withdraw", "one", f"two{STEERING}"),
+        (STEERING,),
+        ("load", good, f"--{STEERING}"),
+    ]
+    for call in calls:
+        done = run_here(*call, database=ports)
+        for line in (done.stdout + done.stderr).split("\n"):
+            assert line.isprintable(), (call, line)
+    told = run_here("show", "bad", "--json", database=ports)
+    assert told.stdout[:-1].isprintable()
+    found = json_of(told)
+    assert (found["source"], found["errors"][0]["value"]) == (str(bad), value)
 
 
 @pytest.mark.parametrize("arguments", [("load", "good.csv", "--json"), ("batches",), ("load", "good.csv")])

@@ -332,6 +332,18 @@ def test_postgresqls_checkpoints_are_left_out_and_its_errors_are_not() -> None:
     ]
 
 
+def test_what_stands_in_a_line_does_not_steer_the_terminal() -> None:
+    file = StringIO()
+    Log(file)("a\tb\x1b[2J\x9b31m\n\r", "api")
+    assert file.getvalue() == "api      | a       b\\x1b[2J\\x9b31m\\n\\r\n"
+
+
+def test_an_error_has_its_lines_and_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    ended = local("up", environment(tmp_path / "home") | {"DUMP": str(tmp_path / "a\x1b[2J.sql")})
+    assert ended.returncode == 2
+    assert ended.stderr == f"rates: there is no file {tmp_path}/a\\x1b[2J.sql, which DUMP names\n"
+
+
 def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
     reading_end, writing_end = os.pipe()
     os.close(reading_end)

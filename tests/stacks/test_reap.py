@@ -146,6 +146,24 @@ def test_a_stack_that_cannot_be_read_is_named_and_the_others_are_listed(
     assert said.err == "make reap: failed with sealed: what Pulumi said is above\n"
 
 
+def test_what_others_named_does_not_steer_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {
+        "stack ls --json": '[{"name": "a"}, {"name": "b\\u001b[2J"}]',
+        "stack export --stack a": exported(
+            {"owner": "\x1b]0;mine\x07", "production": False, "expires": "\x9b1m"}
+        ),
+    }
+    fake_pulumi(monkeypatch, tmp_path, answers)
+
+    assert reap(tmp_path, TODAY, destroy=False) == 1
+
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == r"a (\x1b]0;mine\x07): has the last day '\x9b1m', which is none"
+    assert (said.out + said.err).replace("\n", "").isprintable()
+
+
 def test_a_stack_that_got_more_time_since_it_was_listed_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
