@@ -103,8 +103,9 @@ def get_logger(name: str) -> Any:
 
 @contextmanager
 def bound(**ids: object) -> Generator[None]:
-    """Puts these on each line of this thread until the block ends; None is left out."""
-    with structlog.contextvars.bound_contextvars(**{k: str(v) for k, v in ids.items() if v is not None}):
+    """Puts these on each line of this thread until the block ends; of one that is None, not even what a block
+    around has put there."""
+    with structlog.contextvars.bound_contextvars(**{k: ... if v is None else str(v) for k, v in ids.items()}):
         yield
 
 

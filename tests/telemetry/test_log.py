@@ -92,6 +92,16 @@ def test_a_blocks_request_id_comes_before_that_of_the_context(lines: Lines) -> N
     assert [line["request_id"] for line in lines.all()] == ["the sender's", "mine"]
 
 
+def test_a_block_without_an_id_does_not_have_that_of_a_block_around(lines: Lines) -> None:
+    log = get_logger("rates.test")
+    with bound(batch=BATCH, request_id="a sender's"):
+        with bound(batch="another", request_id=None):
+            log.info("one")
+        log.info("two")
+    found = [(line["batch"], line.get("request_id")) for line in lines.all()]
+    assert found == [("another", None), (str(BATCH), "a sender's")]
+
+
 def test_ids_go_with_an_error_that_ends_their_block(lines: Lines) -> None:
     with pytest.raises(ValueError, match="away"), bound(batch=BATCH):
         raise ValueError("away")
