@@ -20,22 +20,30 @@ LOW = 2**32
 # Odd, so that a product loses nothing: the first digits of the roots of 2, 3, 5 and 7 behind their points.
 FACTORS = (0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1)
 CODES_KEPT = 10_000
+# A chunk takes no more memory for it than some megabytes.
+ROWS_AT_ONCE = 50_000
 
 
 def prices_sum(prices: pl.DataFrame) -> int:
     """Of a checked chunk: orig_code, dest_code (Enum), day (Date), price (Int32). For `whole_sum`, once the
     sums of all chunks are added."""
-    import polars as pl  # noqa: PLC0415  # which those who only end batches do not wait for
-
     if not prices.height:
         return 0
     origs, dests = (hashes_of(prices[name]) for name in ("orig_code", "dest_code"))
-    day, price = (prices[name].to_physical().cast(pl.UInt64) for name in ("day", "price"))
+    return sum(sum_of_rows(rows, origs, dests) for rows in prices.iter_slices(ROWS_AT_ONCE))
+
+
+def sum_of_rows(rows: pl.DataFrame, origs: list[pl.Series], dests: list[pl.Series]) -> int:
+    """`origs` and `dests` have the hashes of each code, at the place of its number."""
+    import polars as pl  # noqa: PLC0415  # which those who only end batches do not wait for
+
     first, second, third, fourth = (pl.Series([factor], dtype=pl.UInt64) for factor in FACTORS)
+    orig, dest = (rows[name].to_physical() for name in ("orig_code", "dest_code"))
+    day, price = (rows[name].to_physical().cast(pl.UInt64) for name in ("day", "price"))
     halves = []
-    for orig, dest in ((origs[0], dests[1]), (origs[2], dests[3])):
-        mixed = mix(orig + day * first, second)
-        mixed = mix(mixed ^ (dest + price * third), fourth)
+    for half in (0, 2):
+        mixed = mix(origs[half].gather(orig) + day * first, second)
+        mixed = mix(mixed ^ (dests[half + 1].gather(dest) + price * third), fourth)
         halves.append(int(mix(mixed, second).sum()))  # modulo 2^64, as Polars adds
     return halves[0] * ROOM + halves[1]
 
@@ -53,15 +61,17 @@ def mix(value: pl.Series, factor: pl.Series) -> pl.Series:
 
 
 def hashes_of(column: pl.Series) -> list[pl.Series]:
-    """Of each row's code four times 64 bits: its SHA-256."""
+    """Four times 64 bits, its SHA-256, of each code that is used, at the place of its number."""
     import polars as pl  # noqa: PLC0415  # likewise
 
     assert isinstance(column.dtype, pl.Enum)
-    numbers, codes = column.to_physical(), column.unique()
-    used, of_used = codes.to_physical(), [code_hash(code) for code in codes]
-    places = pl.zeros(len(column.dtype.categories), pl.UInt32, eager=True)
-    places = places.scatter(used, pl.arange(len(used), dtype=pl.UInt32, eager=True)).gather(numbers)
-    return [pl.Series(part, dtype=pl.UInt64).gather(places) for part in zip(*of_used, strict=True)]
+    codes = column.unique()
+    used, size = codes.to_physical(), len(column.dtype.categories)
+    of_used = zip(*(code_hash(code) for code in codes), strict=True)
+    return [
+        pl.zeros(size, pl.UInt64, eager=True).scatter(used, pl.Series(part, dtype=pl.UInt64))
+        for part in of_used
+    ]
 
 
 @lru_cache(CODES_KEPT)

@@ -5,6 +5,7 @@ How tests are chosen, ordered and told of is in `tests/run`.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ import pytest
 from local.postgres import SUPERUSER, PostgresServer, free_port, installed_bin_dirs
 from tests.batch_storage import BatchStorage, new_storage, running_server
 from tests.postgres import PASSWORD, Database, clone, make_template, set_password
+
+# What a shell runs in the background ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ("tests.run.garbage", "tests.run.failures", "tests.run.needs", "tests.run.order")
 
