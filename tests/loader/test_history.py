@@ -34,7 +34,7 @@ KEYS = {
     "batch", "state", "rows", "seconds", "errors", "error_count", "key", "source", "content_hash", "chunks",
     "created_by", "created_at", "ended_at", "stages", "events", "totals", "rows_thrown_away", "withdrawn_by",
     "reversed_chunks", "dry_run", "failure", "deadline", "late_since", "callback_url", "request_id",
-    "progress", "callbacks",
+    "progress", "callbacks", "replaces", "replaced_by",
 }  # fmt: skip
 CONTRACT = ("batch", "state", "rows", "errors", "error_count")
 
