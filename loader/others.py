@@ -38,7 +38,11 @@ class Refused:
 
 
 def refused_for_others(
-    connection: psycopg.Connection, batch: Batch, prices_sum: int, row_count: int, places: Places | None
+    connection: psycopg.Connection,
+    batch: Batch,
+    prices_sum: int | None,
+    row_count: int,
+    places: Places | None,
 ) -> Refused | None:
     """Of a batch of these rows. `places` are those of a dump, None of any other file.
 

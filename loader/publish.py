@@ -93,7 +93,7 @@ def decide(connection: psycopg.Connection, batch: Batch, brought: Brought) -> En
         return told(connection, batch, state, row_count, error_count)
     if chunks_in != brought.chunk_count:
         raise LoaderError(f"batch {batch.id} has {chunks_in} of {brought.chunk_count} chunks; load it again")
-    prices_sum, refused = whole_sum(int(chunks_sum)), None
+    prices_sum, refused = None if chunks_sum is None else whole_sum(int(chunks_sum)), None
     state = "rejected" if error_count else "valid" if batch.dry_run else "published"
     if state == "published":
         refused = publish(connection, batch, brought, prices_sum, row_count)
@@ -123,7 +123,7 @@ def told(
 
 
 def publish(
-    connection: psycopg.Connection, batch: Batch, brought: Brought, prices_sum: int, row_count: int
+    connection: psycopg.Connection, batch: Batch, brought: Brought, prices_sum: int | None, row_count: int
 ) -> Refused | None:
     """Makes the batch count, and the one that it replaces count no more; or says why not, and does nothing.
 

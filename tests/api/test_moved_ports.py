@@ -60,7 +60,7 @@ def import_moved(path: Path, moved: dict[str, str], seed: int) -> UUID:
         for _ in range(chance.randrange(3))
     ]
     source = Dump(write_dump(path / f"{seed}.sql", dump_text(regions, ports, prices)))
-    result = load(source, Options(key=str(seed)), places=source.places)
+    result = load(source, Options(key=str(seed), add=True), places=source.places)
     assert result.state == "published"
     assert result.batch
     return result.batch

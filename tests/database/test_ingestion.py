@@ -14,8 +14,10 @@ import pytest
 from psycopg.rows import class_row
 
 from database.queries import query
-from loader.check import Ports, check
-from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, record_event, write_chunk
+from loader.check import CheckedChunk, Ports, check
+from loader.chunk_rows import copy_chunk
+from loader.chunks import Chunk
+from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, record_event
 from loader.load import Options, load
 from loader.sources import Files
 from loader.withdraw import carry_out_all, withdraw
@@ -41,7 +43,8 @@ ON CONFLICT (key) DO NOTHING RETURNING id
 """
 FIND: LiteralString = """
 SELECT
-    batch_no, id, key, content_hash, state, chunk_rows, row_count, error_count, withdrawn_by, false AS dry_run
+    batch_no, id, key, content_hash, state, chunk_rows, row_count, error_count, withdrawn_by,
+    false AS dry_run, false AS adds, NULL::uuid AS replaces
 FROM batches WHERE key = %(key)s
 """
 REOPEN: LiteralString = """
@@ -59,6 +62,16 @@ WHERE batch_no = %(batch_no)s
 ASK: LiteralString = """
 UPDATE batches SET withdrawn_by = coalesce(withdrawn_by, 'old')
 WHERE batch_no = %(batch_no)s AND state <> 'rejected' RETURNING batch_no
+"""
+RECORD: LiteralString = """
+INSERT INTO chunks (batch_no, chunk_no, content_hash, row_count, error_count)
+VALUES (%(batch_no)s, %(chunk_no)s, %(content_hash)s, %(row_count)s, %(error_count)s)
+"""
+TALLY: LiteralString = """
+SELECT count(*), sum(row_count)::bigint, sum(error_count)::bigint FROM chunks WHERE batch_no = %(batch_no)s
+"""
+WITHDRAWN: LiteralString = """
+UPDATE batches SET state = 'withdrawn', ended_at = clock_timestamp() WHERE batch_no = %(batch_no)s
 """
 CHUNKS = 5
 KEYS = ("folded", "waiting", "loading", "rejected", "withdrawn")
@@ -99,16 +112,27 @@ def old_load(connection: psycopg.Connection, key: str, source: Files, chunks: in
         if chunk_no < chunks:
             with chunk_transaction(connection):
                 if claim_chunk(connection, batch, chunk_no, chunk, wait=False) == "mine":
-                    write_chunk(connection, batch, chunk_no, chunk, check(chunk, ports))
+                    old_write(connection, batch, chunk_no, chunk, check(chunk, ports))
     return old_end(connection, batch) if chunks == CHUNKS else batch.state
+
+
+def old_write(
+    connection: psycopg.Connection, batch: Batch, chunk_no: int, chunk: Chunk, checked: CheckedChunk
+) -> None:
+    key = {"batch_no": batch.batch_no, "chunk_no": chunk_no}
+    counts = {"row_count": checked.row_count, "error_count": checked.error_count}
+    connection.execute(RECORD, {**key, **counts, "content_hash": chunk.content_hash})
+    if checked.error_count:
+        for number, error in enumerate(checked.errors):
+            connection.execute(query("loader", "record_error"), {**key, "error_no": number, **vars(error)})
+    else:
+        copy_chunk(connection, key, checked.prices)
 
 
 def old_end(connection: psycopg.Connection, batch: Batch) -> str:
     key = {"batch_no": batch.batch_no}
     with connection.transaction():
-        tally = connection.execute(query("loader", "tally_batch"), key).fetchone()
-        assert tally is not None
-        _, _, chunk_count, row_count, error_count = tally
+        chunk_count, row_count, error_count = connection.execute(TALLY, key).fetchall()[0]
         state = "rejected" if error_count else "published"
         counts = {"row_count": row_count, "chunk_count": chunk_count, "error_count": error_count}
         if error_count:
@@ -130,7 +154,7 @@ def old_withdraw(connection: psycopg.Connection, key: str) -> None:
     with connection.transaction():
         connection.execute(query("loader", "unpost"), {"posting_no": batch["batch_no"]})
         connection.execute(query("loader", "raise_version"))
-        connection.execute(query("loader", "set_withdrawn"), batch)
+        connection.execute(WITHDRAWN, batch)
         connection.execute(query("loader", "discard"), batch)
 
 

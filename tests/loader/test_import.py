@@ -99,7 +99,8 @@ def test_a_changed_dump_moves_and_renames_places_and_adds_its_prices(
     ports = [("CNSGH", "Shanghai", "north"), ("NLRTM", "Rotterdam (new)", "europe")]
     more = [("NLRTM", "CNSGH", "2021-01-03", 300)]
 
-    assert import_text(tmp_path, dump_text(regions, ports, more)).state == "published"
+    later = write_dump(tmp_path / "later.sql", dump_text(regions, ports, more))
+    assert import_dump(later, Options(add=True)).state == "published"
 
     assert sorted(as_loader.rows(PLACED), key=str) == sorted([*regions, *ports], key=str)
     assert as_loader.rows(PRICED) == PRICES + more

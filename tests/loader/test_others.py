@@ -182,6 +182,18 @@ def test_a_withdrawn_batch_keeps_the_same_prices_from_nothing(ports: Database, t
     assert (done["state"], done["repeat"], done["batch"] == batch) == ("published", False, False)
 
 
+def test_a_batch_that_a_release_of_before_has_begun_is_the_same_as_none(
+    ports: Database, tmp_path: Path
+) -> None:
+    """Of its chunks there is no sum."""
+    path = write_csv(tmp_path / "a.csv", ROWS)
+    with pytest.raises(Stopped):
+        load(Files([path]), Options(chunk_rows=20), stop=iter([False, False, True]).__next__)
+    ports.rows("UPDATE chunks SET prices_sum = NULL RETURNING 1")
+    assert load(Files([path]), Options()).state == "published"
+    assert ports.rows("SELECT prices_sum FROM batches") == [(None,)]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_same_content_twice_in_one_load_is_refused_naming_both(
     packed: bool, ports: Database, tmp_path: Path
