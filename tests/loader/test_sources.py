@@ -18,7 +18,7 @@ from loader.chunks import COLUMNS, Chunk, FaultChunk
 from loader.errors import FileRejected, RowError, UsageError
 from loader.formats.compression import zstd
 from loader.formats.delimited import FAULTS_SHOWN
-from loader.formats.lines import LINE_BYTES_MAX
+from loader.formats.lines import BYTE_ORDER_MARK, LINE_BYTES_MAX
 from loader.formats.ndjson import NdjsonChunk
 from loader.sources import Files
 from tests.examples import examples
@@ -66,6 +66,17 @@ def test_a_file_is_read_whatever_its_order_of_columns_and_its_ends_of_lines(
     assert [(orig, dest, str(day), price) for orig, dest, day, price in checked.prices.rows()] == [
         ("CNSGH", "NLRTM", "2021-01-02", 7)
     ]
+
+
+@pytest.mark.parametrize("content", [b"", BYTE_ORDER_MARK, gzip.compress(b"", mtime=0)])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_empty_one_of_several_files_is_refused_by_its_name(
+    place: int, content: bytes, tmp_path: Path
+) -> None:
+    files = [write_csv(tmp_path / f"{number}.csv", make_rows(5, seed=number)) for number in range(2)]
+    files.insert(place, write(tmp_path / "empty.csv", content))
+    with pytest.raises(FileRejected, match=r"/empty\.csv:1: the file is empty; expected orig_code"):
+        list(Files(files).chunks(10))
 
 
 @pytest.mark.parametrize(
