@@ -4,7 +4,8 @@ Read from left to right: `inputs` has the bytes, `formats` and `dump` the rows, 
 chunks → `check` judges and types a chunk as columns → `totals` adds it up, `identity` makes a number of it →
 `ledger` opens the batch and writes each chunk, `chunk_rows` its rows, in one transaction → `publish` makes
 the batch count, unless `others` that are published forbid it. `load` runs the chain and `progress` tells of
-it, `rejects` keeps the bad rows; `withdraw` takes a batch back. `places` are regions and ports, which
+it; `withdraw` takes a batch back. Of a chunk that is not clean, `faults` says what is wrong, `kinds` counts
+that, `near_codes` proposes ports, `rejects` keeps the bad rows. `places` are regions and ports, which
 `place_files` reads where they come by themselves.
 
 What came over HTTP takes the same way, in steps that any worker may do: `accepted` finds it in the bucket →

@@ -15,6 +15,8 @@ from loader.errors import RowError
 if TYPE_CHECKING:
     import polars as pl
 
+    from loader.formats.split import SplitLines
+
 COLUMNS = ("orig_code", "dest_code", "day", "price")
 # Enough for a chunk's totals to be far fewer than its rows (docs/decisions/0009-totals-a-lane-and-month.md),
 # and little enough for four chunks at once in 256 MB.
@@ -55,7 +57,11 @@ class Chunk(Protocol):
         ...
 
     def columns(self) -> pl.DataFrame | None:
-        """The fast way: COLUMNS as strings, just as spelled; None where anything needs explaining."""
+        """The fast way: COLUMNS as strings, just as spelled; None where a line needs explaining."""
+        ...
+
+    def split(self) -> SplitLines:
+        """The way where a line needs explaining: nearly all of them as columns, whatever is in them."""
         ...
 
     def rows(self) -> Iterator[ReadRow]:
@@ -83,6 +89,11 @@ class FaultChunk:
 
     def columns(self) -> None:
         return None
+
+    def split(self) -> SplitLines:
+        from loader.formats.split import split_slowly  # noqa: PLC0415  # Polars, which only `check` needs
+
+        return split_slowly(self.rows())
 
     def rows(self) -> Iterator[ReadRow]:
         fault = (self.fault.column, self.fault.value, self.fault.reason)

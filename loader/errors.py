@@ -36,6 +36,32 @@ class RowError:
         return f"{where}: {self.column} is {self.value!r}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class ErrorKind:
+    """All faults with the same column, value and reason: `count` rows have it, the first at `first_lines` of
+    `file`. Where there are more values than can be told apart, one with no value stands for the others.
+
+    `probably_meant` are codes of ports, one or two, where `value` is nearly one.
+    """
+
+    column: str | None
+    value: str | None
+    reason: str
+    count: int
+    first_lines: list[int]
+    file: str
+    probably_meant: list[str]
+
+    def __str__(self) -> str:
+        first = RowError(self.file, self.first_lines[0], self.column, self.value, self.reason)
+        meant = f"; was {' or '.join(self.probably_meant)} meant?" if self.probably_meant else ""
+        if self.count == 1:
+            return f"{first}{meant}"
+        lines = ", ".join(map(str, self.first_lines))
+        more = ", …" if self.count > len(self.first_lines) else ""
+        return f"{first}{meant} ({self.count:,} rows: lines {lines}{more})"
+
+
 class FileRejected(LoaderError):
     """A file that is wrong as a whole, a header or a dump's structure: no row of it was read."""
 

@@ -6,47 +6,42 @@ first. Until the load has ended they stand in FILE.partial, so that FILE is whol
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 
-from loader.chunks import COLUMNS, Fault, ReadRow
+import polars as pl
+
+from loader.chunks import COLUMNS
 from loader.errors import LoaderError, UsageError
 
 # Loading passes over the last four, so that a mended file needs no other change.
 HEADER = ",".join((*COLUMNS, "rejected_file", "rejected_line", "rejected_text", "rejected_reason")).encode()
+IN_ORDER = (*COLUMNS, "file", "line", "text", "reason")
 # With five values as long as this, of four bytes a character, a line is still one that may be loaded.
 VALUE_CHARS_MAX = 2_000
-# What stands in no line of a CSV file, or ends it: spelled as Python spells it.
-ESCAPED = str.maketrans({"\0": "\\x00", "\n": "\\n", "\r": "\\r"})
+ESCAPED = {"\0": "\\x00", "\n": "\\n", "\r": "\\r"}
 
 
-class BadRows:
-    """The bad rows of one chunk, as lines of the file."""
-
-    def __init__(self) -> None:
-        self._text = StringIO(newline="")
-        self._writer = csv.writer(self._text, lineterminator="\n")
-
-    def add(self, file: str, row: ReadRow, faults: Iterable[Fault]) -> None:
-        """A row once, with all its faults: its values, or its line where it could not be split into them."""
-        fields = [row.fields.get(name) or "" for name in COLUMNS]
-        reasons = [reason if column is None else f"{column}: {reason}" for column, _, reason in faults]
-        line = "" if row.fields else row.text
-        values = [*fields, file, str(row.line), line, "; ".join(reasons)]
-        self._writer.writerow([shown(value) for value in values])
-
-    def encoded(self) -> bytes:
-        return self._text.getvalue().encode(errors="backslashreplace")
+def write_rejects(text: BytesIO, file: str, rows: pl.DataFrame) -> None:
+    """Adds a line for each row. `rows`: line, COLUMNS as spelled, `text` as the line stood where it is no
+    row, and reason."""
+    rows = rows.with_columns(file=pl.lit(file))
+    values = [pl.col(name) if name == "line" else shown(name) for name in IN_ORDER]
+    rows.select(values).write_csv(text, include_header=False)
 
 
-def shown(value: str) -> str:
-    text = value if len(value) <= VALUE_CHARS_MAX else value[: VALUE_CHARS_MAX - 1] + "…"
-    return text.translate(ESCAPED)
+def shown(name: str) -> pl.Expr:
+    """As it fits into a line of CSV; what would end that, or cannot stand there, spelled as in Python."""
+    value = pl.col(name)
+    short = pl.concat_str(value.str.slice(0, VALUE_CHARS_MAX - 1), pl.lit("…"))
+    text = pl.when(value.str.len_chars() > VALUE_CHARS_MAX).then(short).otherwise(value)
+    for character, escaped in ESCAPED.items():
+        text = text.str.replace_all(character, escaped, literal=True)
+    return pl.when(text != "").then(text)
 
 
 class RejectsFile:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import polars as pl
 
 from loader.chunks import COLUMNS, Fault, ReadRow
 from loader.errors import FileRejected, RowError
-from loader.formats.lines import LineReader, decode_line, split_lines, text_columns
+from loader.formats.lines import (
+    LineReader,
+    NumberedLine,
+    decode_line,
+    line_texts,
+    split_lines,
+    text_columns,
+)
+from loader.formats.split import SplitLines, in_order, split_slowly
 
 # Beside the four in a file of rejected rows, which can be sent again once it is mended.
 REJECT_COLUMNS = ("rejected_file", "rejected_line", "rejected_text", "rejected_reason")
@@ -69,28 +78,81 @@ class DelimitedChunk:
         lines = text_columns(self.data, "\0", ("line",))
         if lines is None:
             return None
+        text = lines.select(self._wanted_fields("line")).unnest("line")
+        return None if text["day"].has_nulls() else text
+
+    def _wanted_fields(self, column: str) -> pl.Expr:
+        """The four values of a line whose quotes are plain, as a struct; of another line null."""
         separator = self.layout.separator
         wanted_field = rf'("[^"]*"|[^"{separator}]*)'
         ignored_field = rf'(?:"(?:[^"]|"")*"|[^"{separator}]*)'
+        names = self.layout.columns
+        fields = [wanted_field if name in COLUMNS else ignored_field for name in names]
+        values = pl.col(column).str.extract_groups(f"^{f'[{separator}]'.join(fields)}$")
+        return values.struct.rename_fields([name for name in names if name in COLUMNS])
+
+    def split(self) -> SplitLines:
+        """Only a line that is no plain text, or whose quotes are not plain, is read by itself."""
+        lines, odd = line_texts(self.data, self.first_line)
+        quoted = pl.lit(self.layout.quoted) & pl.col("text").str.contains('"', literal=True)
+        rows, more_odd = self._quoted_rows(lines.filter(quoted))
+        slowly = split_slowly(starmap(self._read_line, [*odd, *more_odd]))
+        lines = lines.filter(~quoted).with_columns(
+            count=pl.col("text").str.count_matches(self.layout.separator, literal=True) + 1
+        )
+        is_row = (pl.col("text") != "") & (pl.col("count") == len(self.layout.columns))
+        return in_order(
+            [self._bare_rows(lines.filter(is_row)), rows, slowly.rows],
+            [self._bare_faults(lines.filter(~is_row)), slowly.faults],
+        )
+
+    def _bare_rows(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """Of lines without quotes that have as many fields as there are columns."""
+        fields = pl.col("text").str.split_exact(self.layout.separator, len(self.layout.columns) - 1)
+        return lines.select("line", fields.struct.rename_fields(self.layout.columns)).unnest("text")
+
+    def _bare_faults(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """Of lines without quotes that have another number of fields: as `_split_fields` tells them."""
+        columns, text, count = self.layout.columns, pl.col("text"), pl.col("count")
+        few, many = (text != "") & (count < len(columns)), count > len(columns)
+        lacking = dict(enumerate(columns[1:], 1))
+        fields = text.str.split(self.layout.separator)
+        return lines.select(
+            "line",
+            pl.when(few)
+            .then(count.replace_strict(lacking, default=None, return_dtype=pl.String))
+            .alias("column"),
+            pl.when(many).then(fields.list.get(len(columns), null_on_oob=True)).alias("value"),
+            pl.when(few)
+            .then(pl.format(few_reason("{}", columns), count))
+            .when(many)
+            .then(pl.format(many_reason("{}", columns), count))
+            .otherwise(pl.lit(blank_reason(columns)))
+            .alias("reason"),
+            "text",
+        )
+
+    def _quoted_rows(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, list[NumberedLine]]:
+        """Of lines with quotes the rows, and the lines whose quotes are not plain."""
         wanted = [name for name in self.layout.columns if name in COLUMNS]
-        fields = [wanted_field if name in COLUMNS else ignored_field for name in self.layout.columns]
-        line = pl.col("line").str.extract_groups(f"^{f'[{separator}]'.join(fields)}$")
-        text = lines.select(line.struct.rename_fields(wanted)).unnest("line")
-        return None if text["day"].has_nulls() else text
+        rows = lines.with_columns(self._wanted_fields("text").alias("values")).unnest("values")
+        rows = rows.with_columns(pl.col(wanted).str.replace(QUOTED, "$1"))
+        plain = pl.all_horizontal(~pl.col(wanted).str.starts_with('"')).fill_null(value=False)
+        odd = rows.filter(~plain).select("line", pl.col("text").cast(pl.Binary))
+        return rows.filter(plain), odd.rows()
 
     def rows(self) -> Iterator[ReadRow]:
         for number, line in enumerate(split_lines(self.data), self.first_line):
-            text, fault = decode_line(line)
-            fields: list[str] = []
-            if fault is None:
-                fields, fault = self._split_fields(text)
-            named = dict(zip(self.layout.columns, fields, strict=True)) if fault is None else {}
-            yield ReadRow(
-                number,
-                {name: named[name] for name in COLUMNS if name in named},
-                fault,
-                line.decode(errors="backslashreplace"),
-            )
+            yield self._read_line(number, line)
+
+    def _read_line(self, number: int, line: bytes) -> ReadRow:
+        text, fault = decode_line(line)
+        fields: list[str] = []
+        if fault is None:
+            fields, fault = self._split_fields(text)
+        named = dict(zip(self.layout.columns, fields, strict=True)) if fault is None else {}
+        values: dict[str, str | None] = {name: named[name] for name in COLUMNS if name in named}
+        return ReadRow(number, values, fault, line.decode(errors="backslashreplace"))
 
     def _split_fields(self, text: str) -> tuple[list[str], Fault | None]:
         """A line's fields, as many as the layout has columns, or what is wrong with it."""
@@ -106,14 +168,24 @@ class DelimitedChunk:
             if text.endswith("\r"):  # which `csv` takes for the line's end
                 return [], (None, None, CARRIAGE_RETURN)
         if text == "":
-            return [], (None, None, f"the line is blank; expected {','.join(columns)}")
+            return [], (None, None, blank_reason(columns))
         if len(fields) < len(columns):
-            missing = columns[len(fields)]
-            return [], (missing, None, f"missing: the line has {len(fields)} of {len(columns)} columns")
+            return [], (columns[len(fields)], None, few_reason(len(fields), columns))
         if len(fields) > len(columns):
-            extra = fields[len(columns)]
-            return [], (None, extra, f"{len(fields)} columns, expected {len(columns)}: {','.join(columns)}")
+            return [], (None, fields[len(columns)], many_reason(len(fields), columns))
         return fields, None
+
+
+def blank_reason(columns: Sequence[str]) -> str:
+    return f"the line is blank; expected {','.join(columns)}"
+
+
+def few_reason(count: object, columns: Sequence[str]) -> str:
+    return f"missing: the line has {count} of {len(columns)} columns"
+
+
+def many_reason(count: object, columns: Sequence[str]) -> str:
+    return f"{count} columns, expected {len(columns)}: {','.join(columns)}"
 
 
 def csv_chunks(lines: LineReader, rows_max: int) -> Iterator[DelimitedChunk]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
+from typing import TypeAlias
 
 import polars as pl
 
 from loader.chunks import CHUNK_BYTES_MAX, COLUMNS, Fault
 from loader.errors import FileRejected, RowError
 from loader.formats.compression import Stream, UnreadableStream
+from loader.formats.split import numbered
 
 BLOCK_BYTES = 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -23,6 +25,7 @@ EXPECTED = f"expected a row of {', '.join(COLUMNS)}"
 # Polars would drop the mark from a first line, and decompress what begins like gzip, zstd or zlib.
 READ_OTHERWISE = (BYTE_ORDER_MARK, b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x^", b"x\x9c", b"x\xda")
 LINE_FEED = 0x0A
+NumberedLine: TypeAlias = tuple[int, bytes]
 LINE_BYTES_USUAL = 32
 LINES_FOUND_MAX = 64
 
@@ -199,6 +202,22 @@ def find_line(data: bytes, line: bytes, start: int, end: int) -> int | None:
 def split_lines(data: bytes) -> list[bytes]:
     """Lines without their ends, LF or CRLF."""
     return [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")]
+
+
+def line_texts(data: bytes, first_line: int) -> tuple[pl.DataFrame, list[NumberedLine]]:
+    """Lines without their ends as `line` and `text`; beside them those that are no plain text, because of a
+    byte that is not UTF-8, a NUL or a carriage return."""
+    try:
+        texts: list[str | None] = [*data.decode().removesuffix("\n").split("\n")]
+    except UnicodeDecodeError:
+        decoded = map(decode_line, data.removesuffix(b"\n").split(b"\n"))
+        texts = [None if fault else text for text, fault in decoded]
+    text = pl.Series("text", texts, dtype=pl.String).str.strip_suffix("\r")
+    lines = numbered(text.to_frame(), first_line)
+    plain = ~pl.col("text").str.contains_any(["\0", "\r"]).fill_null(value=True)
+    odd = lines.filter(~plain)["line"]
+    raw = split_lines(data) if len(odd) else []
+    return lines.filter(plain), [(number, raw[number - first_line]) for number in odd]
 
 
 def decode_line(line: bytes) -> tuple[str, Fault | None]:

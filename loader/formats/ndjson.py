@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
+from itertools import starmap
 from typing import Any
 
 import polars as pl
 
 from loader.chunks import COLUMNS, Fault, ReadRow
-from loader.formats.lines import LineReader, decode_line, split_lines, text_columns
+from loader.formats.lines import LineReader, decode_line, line_texts, split_lines, text_columns
+from loader.formats.split import SplitLines, in_order, split_slowly
 
 EXPECTED = f"expected an object with {', '.join(COLUMNS)}"
 KEY_CHARS_MAX = 40
@@ -23,6 +25,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 SPACE = r"[ \t]*"
 STRING = r'"([^"\\\x00-\x1f]*)"'
 NUMBER = r"(-?(?:0|[1-9][0-9]*))"
+VALUE = r'("[^"\\\x00-\x1f]*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)'
+PLAIN_NAME = re.compile("[A-Za-z0-9_]+")
+# So many lines may be no good ones before none is looked for.
+LINES_TRIED = 10
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -70,13 +76,40 @@ class NdjsonChunk:
         text = lines.select(groups).unnest("line")
         return None if text["day"].has_nulls() else text.select(COLUMNS)
 
+    def split(self) -> SplitLines:
+        """As columns where a line has the same keys as the first good one, in the same order."""
+        lines, odd = line_texts(self.data, self.first_line)
+        names = next(filter(None, map(names_in, lines["text"].head(LINES_TRIED))), [])
+        members = [f'{SPACE}"{name}"{SPACE}:{SPACE}{VALUE}{SPACE}' for name in names]
+        pattern = rf"^{SPACE}\{{{','.join(members)}\}}{SPACE}$"
+        alike = pl.col("text").str.contains(pattern) if names else pl.lit(value=False)
+        more_odd = lines.filter(~alike).select("line", pl.col("text").cast(pl.Binary)).rows()
+        lines = lines.filter(alike)
+        slowly = split_slowly(starmap(self._read_line, [*odd, *more_odd]))
+        strange = [name for name in names if name not in COLUMNS]
+        if strange or not names:
+            nothing, reason = pl.lit(None, pl.String), pl.lit(strange_reason(strange[0]) if strange else "")
+            faults = lines.with_columns(column=nothing, value=nothing, reason=reason)
+            return in_order([slowly.rows], [faults, slowly.faults])
+        values = pl.col("text").str.extract_groups(pattern).struct.rename_fields(names)
+        rows = lines.select("line", values).unnest("text")
+        rows = rows.select(
+            "line",
+            *(spelling_of(pl.col(name)) for name in names),
+            *(pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in names),
+        )
+        return in_order([rows, slowly.rows], [slowly.faults])
+
     def rows(self) -> Iterator[ReadRow]:
         for number, line in enumerate(split_lines(self.data), self.first_line):
-            text, fault = decode_line(line)
-            fields: dict[str, str | None] = {}
-            if fault is None:
-                fields, fault = read_object(text)
-            yield ReadRow(number, {} if fault else fields, fault, line.decode(errors="backslashreplace"))
+            yield self._read_line(number, line)
+
+    def _read_line(self, number: int, line: bytes) -> ReadRow:
+        text, fault = decode_line(line)
+        fields: dict[str, str | None] = {}
+        if fault is None:
+            fields, fault = read_object(text)
+        return ReadRow(number, {} if fault else fields, fault, line.decode(errors="backslashreplace"))
 
 
 def ndjson_chunks(lines: LineReader, rows_max: int) -> Iterator[NdjsonChunk]:
@@ -99,6 +132,23 @@ def pattern_of(line: bytes) -> tuple[list[str], str] | None:
     return [name for name, _ in pairs], rf"^{SPACE}\{{{','.join(members)}\}}{SPACE}$"
 
 
+def names_in(line: str) -> list[str]:
+    """The keys of a line in their order; none where it is no object, or one is there twice or not plain."""
+    pairs = decode(line)
+    names = [name for name, _ in pairs] if isinstance(pairs, Pairs) else []
+    return names if len(set(names)) == len(names) and all(map(PLAIN_NAME.fullmatch, names)) else []
+
+
+def strange_reason(name: str) -> str:
+    return f"has {name[:KEY_CHARS_MAX]!r}, which is not a column; {EXPECTED}"
+
+
+def spelling_of(value: pl.Expr) -> pl.Expr:
+    """As `spelled` has it: a string without its quotes, null for null, all else as it stands."""
+    text = value.str.strip_chars('"')
+    return pl.when(value.str.starts_with('"')).then(text).when(value != "null").then(value)
+
+
 def read_object(text: str) -> tuple[dict[str, str | None], Fault | None]:
     """The four values as spelled, None where one is null or absent; or what is wrong with the line."""
     value = decode(text)
@@ -110,7 +160,7 @@ def read_object(text: str) -> tuple[dict[str, str | None], Fault | None]:
     seen = set()
     for name, member in value:
         if name not in fields:
-            return {}, (None, None, f"has {name[:KEY_CHARS_MAX]!r}, which is not a column; {EXPECTED}")
+            return {}, (None, None, strange_reason(name))
         if name in seen:
             return {}, (name, None, "there twice")
         seen.add(name)

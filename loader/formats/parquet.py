@@ -22,8 +22,9 @@ from typing import IO
 
 import polars as pl
 
-from loader.chunks import ReadRow
+from loader.chunks import COLUMNS, ReadRow
 from loader.errors import FileRejected, LoaderError, RowError
+from loader.formats.split import SplitLines, in_order, numbered, split_slowly
 
 # What the process may ask for. A file of row groups of five million rows takes 140 MB.
 MEMORY_MAX = 512 * 1024 * 1024
@@ -54,11 +55,22 @@ class ParquetChunk:
         doubtful = pl.all().is_null().any() | pl.all().str.contains("\0", literal=True).any()
         return None if self.text.select(pl.any_horizontal(doubtful)).item() else self.text
 
+    def split(self) -> SplitLines:
+        rows = numbered(self.text, self.first_line)
+        nul = pl.any_horizontal(pl.col(COLUMNS).str.contains("\0", literal=True).fill_null(value=False))
+        odd = rows.filter(nul).iter_rows(named=True)
+        slowly = split_slowly(read_row(fields.pop("line"), fields) for fields in odd)
+        return in_order([rows.filter(~nul), slowly.rows], [slowly.faults])
+
     def rows(self) -> Iterator[ReadRow]:
         for number, fields in enumerate(self.text.iter_rows(named=True), self.first_line):
-            nul = next((name for name, value in fields.items() if "\0" in (value or "")), None)
-            fault = (nul, None, "a NUL character in it") if nul else None
-            yield ReadRow(number, {} if fault else fields, fault, csv_line(fields.values()))
+            yield read_row(number, fields)
+
+
+def read_row(number: int, fields: dict[str, str | None]) -> ReadRow:
+    nul = next((name for name, value in fields.items() if "\0" in (value or "")), None)
+    fault = (nul, None, "a NUL character in it") if nul else None
+    return ReadRow(number, {} if fault else fields, fault, csv_line(fields.values()))
 
 
 def parquet_chunks(

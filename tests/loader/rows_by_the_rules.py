@@ -306,6 +306,7 @@ KINDS = {
     "expected an object": "no object",
     "expected a value": "no value",
     "no such port": "port",
+    "no such day": "day",
     "expected a day as YYYY-MM-DD": "day",
     "expected a whole number of USD": "price",
     "missing: ": "missing",

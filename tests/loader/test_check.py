@@ -1,5 +1,6 @@
 """The second stage: what the rules accept, what they say of the rest, and that the fast reader obeys them."""
 
+import json
 from datetime import date
 
 import polars as pl
@@ -7,29 +8,34 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from loader.check import (
+from loader import faults, kinds
+from loader.check import Ports, check, typed
+from loader.chunks import COLUMNS, Chunk, FaultChunk
+from loader.errors import RowError
+from loader.faults import (
     DAY_MAX,
     DAY_MIN,
     DAY_REASON,
     ERRORS_KEPT,
+    NO_DAY_REASON,
     PRICE_MAX,
     PRICE_REASON,
     VALUE_CHARS_MAX,
-    Ports,
-    Row,
-    check,
-    read_columns,
-    read_rows,
 )
-from loader.chunks import COLUMNS, Chunk, FaultChunk
-from loader.errors import RowError
-from loader.formats.delimited import DelimitedChunk, Layout
+from loader.formats.delimited import REJECT_COLUMNS, DelimitedChunk, Layout
+from loader.formats.ndjson import NdjsonChunk
+from loader.formats.parquet import ParquetChunk
+from loader.kinds import FIRST_LINES
 from tests.examples import examples
+from tests.loader.judged_by_rows import Row, judge_rows
 
 QUOTE_REASON = "a quote is not closed on its line, or stands inside a field"
 
 CSV = Layout(COLUMNS, separator=",", quoted=True)
 DUMP = Layout(COLUMNS, separator="\t", quoted=False)
+REJECTS = Layout(
+    ("rejected_text", "price", "orig_code", *REJECT_COLUMNS[:1], "day", "dest_code"), ",", quoted=True
+)
 # Codes as they are, and some that a CSV reader could trip over.
 CODES = ["CNSGH", "NLRTM", "ÅÄÖ", "with space", "a,b", 'a"b', "a\tb", '"', '"a', "5"]
 PORTS = Ports(set(CODES))
@@ -99,25 +105,90 @@ def chunk_of(data: bytes, layout: Layout = CSV, first_line: int = 2) -> Delimite
 
 
 def read_fast(chunk: Chunk) -> pl.DataFrame | None:
+    """The rows where neither of the slower ways is needed."""
     text = chunk.columns()
-    return None if text is None else read_columns(text, PORTS)
+    rows = None if text is None else typed(text, PORTS)
+    return None if rows is None or any(column.has_nulls() for column in rows) else rows
+
+
+def assert_judged_as_by_the_rules(chunk: Chunk) -> None:
+    checked, expected = check(chunk, PORTS, keep_bad_rows=True), judge_rows(chunk, PORTS)
+    assert checked.errors == expected.errors
+    assert checked.error_count == len(expected.errors)
+    assert checked.prices.rows() == ([] if expected.errors else expected.rows)
+    assert (checked.row_count, checked.bad_row_count) == (len(expected.rows), expected.bad_row_count)
+    assert checked.bad_rows_csv == expected.bad_rows_csv
+    told = {key: (found.row_count, found.first_lines) for key, found in checked.kinds.items()}
+    assert told == {key: (len(lines), lines[:FIRST_LINES]) for key, lines in expected.kinds.items()}
 
 
 @settings(max_examples=examples(1500), deadline=None)
-@given(data=nasty_data() | st.binary(min_size=1, max_size=60), layout=st.sampled_from([CSV, DUMP]))
+@given(data=nasty_data() | st.binary(min_size=1, max_size=60), layout=st.sampled_from([CSV, DUMP, REJECTS]))
 @example(data=b'CNSGH,CNSGH,2021-02-28,"1""', layout=CSV)
 @example(data=b'CNSGH,CNSGH,2021-02-28,"1"0"', layout=CSV)
 @example(data=b"CNSGH,CNSGH,2021-02-28,1\nCNSGH,CNSGH,2021-02-28,1,", layout=CSV)
 @example(data=b"CNSGH,CNSGH\r,2021-02-28,1\n", layout=CSV)
 @example(data=b"\xef\xbb\xbfCNSGH,CNSGH,2021-02-28,1\n", layout=CSV)
-def test_the_fast_reader_accepts_only_what_the_rules_accept(data: bytes, layout: Layout) -> None:
-    fast = read_fast(chunk_of(data, layout))
-    if fast is not None:
-        slow = read_rows(chunk_of(data, layout), PORTS)
-        assert slow.errors == []
-        assert slow.error_count == 0
-        assert fast.equals(slow.prices)
-        assert fast.schema == slow.prices.schema
+@example(data=b"\xff\nCNSGH,CNSGH,2021-02-28,1\r\r\n", layout=CSV)
+def test_as_columns_a_chunk_is_judged_as_by_the_rules(data: bytes, layout: Layout) -> None:
+    assert_judged_as_by_the_rules(chunk_of(data, layout))
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(data=nasty_data(), layout=st.sampled_from([CSV, DUMP]))
+def test_so_it_is_where_not_all_is_kept_or_done_at_once(data: bytes, layout: Layout) -> None:
+    chunk = chunk_of(data, layout)
+    expected = judge_rows(chunk, PORTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faults, "ERRORS_KEPT", 2)
+        patch.setattr(faults, "REJECTS_AT_ONCE", 2)
+        for module in (faults, kinds):
+            patch.setattr(module, "KINDS_KEPT", 1)
+        checked = check(chunk, PORTS, keep_bad_rows=True)
+    assert checked.errors == expected.errors[:2]
+    assert checked.error_count == len(expected.errors)
+    assert checked.bad_rows_csv == expected.bad_rows_csv
+    assert sum(found.row_count for found in checked.kinds.values()) == len(expected.errors)
+    assert len(checked.kinds) <= 3
+    for key, found in checked.kinds.items():
+        if key[1] is not None:
+            lines = expected.kinds[key]
+            assert (found.row_count, found.first_lines) == (len(lines), lines[:FIRST_LINES])
+
+
+json_values = (
+    st.sampled_from([*CODES, *NASTY_DAYS, *NASTY_PRICES, *NASTY_TEXTS, "2021-01-31"])
+    | st.none() | st.booleans() | st.integers(-3, 2**33) | st.floats() | st.lists(st.integers(), max_size=1)
+)  # fmt: skip
+json_lines = st.builds(
+    lambda names, values, escaped, end: (
+        json.dumps(dict(zip(names, values, strict=False)), ensure_ascii=escaped) + end
+    ).encode(),
+    st.permutations([*COLUMNS, *COLUMNS[:1]]) | st.just(COLUMNS) | st.just((*COLUMNS, "unit")),
+    st.tuples(codes, codes, days, prices | st.integers(-3, 2**33)) | st.tuples(*[json_values] * 5),
+    st.booleans(),
+    st.sampled_from(["", "", "", " ", "\r", "}", "\0"]),
+)
+
+
+@settings(max_examples=examples(800), deadline=None)
+@given(lines=st.lists(json_lines | st.binary(max_size=9), min_size=1, max_size=8))
+def test_so_are_lines_of_json(lines: list[bytes]) -> None:
+    assert_judged_as_by_the_rules(NdjsonChunk("prices.ndjson", 1, b"\n".join(lines)))
+
+
+parquet_values = st.sampled_from([*CODES, *NASTY_DAYS, *NASTY_PRICES, *NASTY_TEXTS, None, "x" * 3000])
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(*[parquet_values] * 4) | good_fields().map(lambda row: tuple(map(str, row))), min_size=1
+    )
+)
+def test_so_are_rows_of_parquet(rows: list[tuple[str | None, ...]]) -> None:
+    text = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    assert_judged_as_by_the_rules(ParquetChunk("prices.parquet", 1, text))
 
 
 def test_a_byte_order_mark_inside_a_file_belongs_to_the_code_behind_it() -> None:
@@ -168,7 +239,9 @@ def test_rows_of_a_dump_are_read_as_columns() -> None:
         (b"XXXXX,NLRTM,2021-01-01,1", "orig_code", "XXXXX", "no such port"),
         (b"CNSGH,cnsgh,2021-01-01,1", "dest_code", "cnsgh", "no such port"),
         (b"CNSGH,,2021-01-01,1", "dest_code", "", "no such port"),
-        (b"CNSGH,NLRTM,2021-02-29,1", "day", "2021-02-29", DAY_REASON),
+        (b"CNSGH,NLRTM,2021-02-29,1", "day", "2021-02-29", NO_DAY_REASON),
+        (b"CNSGH,NLRTM,2021-13-01,1", "day", "2021-13-01", NO_DAY_REASON),
+        (b"CNSGH,NLRTM,0000-00-00,1", "day", "0000-00-00", DAY_REASON),
         (b"CNSGH,NLRTM,1969-12-31,1", "day", "1969-12-31", DAY_REASON),
         (b"CNSGH,NLRTM,2100-01-01,1", "day", "2100-01-01", DAY_REASON),
         (b"CNSGH,NLRTM,01/02/2021,1", "day", "01/02/2021", DAY_REASON),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loader.check import DAY_MAX, DAY_MIN, PRICE_MAX
+from loader.faults import DAY_MAX, DAY_MIN, PRICE_MAX
 from loader.totals import TOTALS, totals_of
 from tests.loader.batches import Row
 from tests.postgres import Database
