@@ -16,7 +16,7 @@ from api.bearers import Bearers
 from api.compression import respond_json
 from api.errors import BadParameter
 from api.intake import Body, take_in
-from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest, of_status
+from api.known import FAULTS_LISTED, KnownBatch, KnownBatches, of_manifest
 from api.ledger import STATES
 from api.orders import PARAMETERS, read_order
 from api.pages import next_link
@@ -82,13 +82,12 @@ class Batches:
         state, limit = given["state"], given["limit"]
         statuses = self.known.ledger.newest(state=state, before=given["before"], limit=limit + 1)
         shown = statuses[:limit]
-        faults = self.known.ledger.first_faults(shown, FAULTS_LISTED)
         following = None
         if len(statuses) > limit:
             query = ({"state": state} if state else {}) | {"limit": limit, "before": shown[-1].batch_no}
             following = f"/batches?{urlencode(query)}"
             response.set_header("Link", next_link(following))
-        listed = [of_status(status, faults[status.batch_no]) for status in shown]
+        listed = self.known.of_statuses(shown, FAULTS_LISTED, FAULTS_LISTED)
         respond_json(request, response, BatchList(listed, following))
 
     on_head = on_get

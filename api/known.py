@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from api.errors import Refusal
-from api.ledger import STATES, BatchStatus, Fault, Ledger
+from api.ledger import STATES, BatchStatus, Fault, FaultKind, Ledger
 from storage.bucket import Bucket
 from storage.errors import ObjectMissing, StorageError
 from storage.manifest import Manifest, read_manifest
@@ -19,6 +19,8 @@ from storage.manifest import Manifest, read_manifest
 FAULTS_SHOWN, FAULTS_LISTED = 100, 3
 # States of a batch that the bucket alone knows.
 ONLY_SENT = ("uploading", "accepted")
+# Of one batch all there are: the ledger has a few thousand at most.
+KINDS_SHOWN = 2**31 - 1
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -45,8 +47,23 @@ class RowFault(msgspec.Struct, frozen=True):
     reason: str
 
 
+class FaultsOfKind(msgspec.Struct, frozen=True):
+    """All faults with the same column, value and reason: `count` rows have it, the first at `first_lines` of
+    `file`. Where a batch has too many different values, one that is null stands for the others.
+    `probably_meant` are codes of ports (`GET /ports` lists all), where `value` is nearly one."""
+
+    column: str | None
+    value: str | None
+    reason: str
+    count: int
+    first_lines: list[int]
+    file: str
+    probably_meant: list[str]
+
+
 class KnownBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What `loader load --json` says of a batch, and what else is known; `errors` are the first ones."""
+    """What `loader load --json` says of a batch, and what else is known; `errors` are the first ones,
+    `error_kinds` count all of them."""
 
     batch: UUID
     state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*ONLY_SENT, *STATES]})]
@@ -54,6 +71,7 @@ class KnownBatch(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     errors: list[RowFault] = []
     error_count: int = 0
+    error_kinds: list[FaultsOfKind] = []
     key: str
     source: str
     created_by: str
@@ -83,7 +101,13 @@ class KnownBatches:
         status = self.status(batch)
         if isinstance(status, Manifest):
             return of_manifest(status, self.state_of(status))
-        return of_status(status, self.ledger.first_faults([status], FAULTS_SHOWN)[status.batch_no])
+        return self.of_statuses([status], FAULTS_SHOWN, KINDS_SHOWN)[0]
+
+    def of_statuses(self, statuses: list[BatchStatus], faults_max: int, kinds_max: int) -> list[KnownBatch]:
+        """With so many faults, and kinds of them, each."""
+        faults = self.ledger.first_faults(statuses, faults_max)
+        kinds = self.ledger.fault_kinds(statuses, kinds_max)
+        return [of_status(one, faults[one.batch_no], kinds[one.batch_no]) for one in statuses]
 
     def status(self, batch: UUID) -> BatchStatus | Manifest:
         """The ledger's word, and the bucket's where it has none yet. Raises 404."""
@@ -169,7 +193,7 @@ def of_manifest(manifest: Manifest, state: str) -> KnownBatch:
     )
 
 
-def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
+def of_status(status: BatchStatus, faults: list[Fault], kinds: list[FaultKind]) -> KnownBatch:
     ended = status.ended_at is not None
     loaded = ended and status.state != "withdrawn"  # which it may have been long after
     overall = round(status.row_count / status.seconds) if loaded and status.seconds > 0 else None
@@ -188,6 +212,7 @@ def of_status(status: BatchStatus, faults: list[Fault]) -> KnownBatch:
         seconds=round(status.seconds, 3),
         errors=[RowFault(*fault) for fault in faults],
         error_count=status.error_count,
+        error_kinds=[FaultsOfKind(*kind) for kind in kinds],
         key=status.key,
         source=status.source,
         created_by=status.created_by,

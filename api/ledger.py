@@ -80,6 +80,18 @@ class Fault(NamedTuple):
     reason: str
 
 
+class FaultKind(NamedTuple):
+    """Faults with the same column, value and reason, as `loader.errors.ErrorKind` has them."""
+
+    column: str | None
+    value: str | None
+    reason: str
+    count: int
+    first_lines: list[int]
+    file: str
+    probably_meant: list[str]
+
+
 class Place(NamedTuple):
     """Where among a batch's faults one stands."""
 
@@ -130,6 +142,15 @@ class Ledger:
         if numbers:
             for batch_no, *fault in self._rows("first_errors", {"batch_nos": numbers, "limit": limit}):
                 found[batch_no].append(Fault(*fault))
+        return found
+
+    def fault_kinds(self, statuses: list[BatchStatus], limit: int) -> dict[int, list[FaultKind]]:
+        """By the batch's number, the most frequent first; asked only where there are faults."""
+        found: dict[int, list[FaultKind]] = defaultdict(list)
+        numbers = [status.batch_no for status in statuses if status.error_count]
+        if numbers:
+            for batch_no, *kind in self._rows("fault_kinds", {"batch_nos": numbers, "limit": limit}):
+                found[batch_no].append(FaultKind(*kind))
         return found
 
     def next_faults(self, batch_no: int, after: Place, limit: int) -> list[tuple[Place, Fault]]:

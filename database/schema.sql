@@ -243,6 +243,19 @@ CREATE TABLE public.discards (
     chunk_count integer NOT NULL
 );
 
+CREATE TABLE public.fault_kinds (
+    batch_no integer NOT NULL,
+    kind_no integer NOT NULL,
+    chunk_no integer NOT NULL,
+    "column" text,
+    value text,
+    reason text NOT NULL,
+    row_count bigint NOT NULL,
+    file text NOT NULL,
+    first_lines bigint[] NOT NULL,
+    probably_meant text[] NOT NULL
+);
+
 CREATE TABLE public.lane_month_deltas (
     posting_no integer NOT NULL,
     chunk_no integer NOT NULL,
@@ -403,6 +416,9 @@ ALTER TABLE ONLY public.data_version
 ALTER TABLE ONLY public.discards
     ADD CONSTRAINT discards_pkey PRIMARY KEY (batch_no);
 
+ALTER TABLE ONLY public.fault_kinds
+    ADD CONSTRAINT fault_kinds_pkey PRIMARY KEY (batch_no, kind_no);
+
 ALTER TABLE ONLY public.lane_month_totals
     ADD CONSTRAINT lane_month_totals_pkey PRIMARY KEY (orig_code, dest_code, month);
 
@@ -477,6 +493,9 @@ ALTER TABLE ONLY public.callbacks
 ALTER TABLE ONLY public.chunks
     ADD CONSTRAINT chunks_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES public.batches(batch_no) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.fault_kinds
+    ADD CONSTRAINT fault_kinds_batch_no_chunk_no_fkey FOREIGN KEY (batch_no, chunk_no) REFERENCES public.chunks(batch_no, chunk_no) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.ports
     ADD CONSTRAINT ports_parent_slug_fkey FOREIGN KEY (parent_slug) REFERENCES public.regions(slug) DEFERRABLE INITIALLY DEFERRED;
 
@@ -521,6 +540,9 @@ GRANT SELECT ON TABLE public.data_version TO rates_api;
 GRANT SELECT,UPDATE ON TABLE public.data_version TO rates_loader;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.discards TO rates_loader;
+
+GRANT SELECT ON TABLE public.fault_kinds TO rates_api;
+GRANT SELECT,INSERT,DELETE ON TABLE public.fault_kinds TO rates_loader;
 
 GRANT SELECT ON TABLE public.lane_month_deltas TO rates_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.lane_month_deltas TO rates_loader;

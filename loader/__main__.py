@@ -21,7 +21,8 @@ import click
 from access.errors import AccessError
 from database.errors import ConfigurationError, DatabaseError, SchemaMissing
 from loader.chunks import CHUNK_ROWS
-from loader.errors import FileRejected, LoaderError, RowError, Stopped, UsageError
+from loader.errors import ErrorKind, FileRejected, LoaderError, Stopped, UsageError
+from loader.near_codes import PORT_REASON
 from storage.errors import StorageError, StorageUnavailable
 from telemetry.terminal import say, say_json, say_lines, visible
 
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from loader.sources import Source
 
 REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
-# A terminal shows the first few; --json and `loader show` have the rest.
-ERRORS_PRINTED = 20
+# A terminal shows the most frequent; --json has the rest.
+KINDS_PRINTED = 20
+HOW_TO_LIST_PORTS = "The ports there are: GET /ports of the API, or psql -c 'SELECT code, name FROM ports'"
 TABLE_WIDTH = 200  # where there is no terminal to ask
 EXIT_CODES: dict[type[Exception], int] = {
     FileRejected: REJECTED,
@@ -275,6 +277,7 @@ def load_and_report(
     """Loads, telling about it meanwhile and in the end; a dump may be rejected before there is a batch."""
     from loader.check import Ports, check
     from loader.chunks import FaultChunk
+    from loader.kinds import error_kinds
     from loader.load import Result, load
     from loader.progress import Progress, telling
     from loader.rejects import RejectsFile
@@ -291,7 +294,7 @@ def load_and_report(
                 result = load(source, options, places=places, stop=stop.is_set, progress=progress)
             except FileRejected as rejected:
                 progress.note(0, 0, check(FaultChunk(rejected.error), Ports(set()), keep_bad_rows=True))
-                result = Result(None, "rejected", 0, 0, [rejected.error], 1)
+                result = Result(None, "rejected", 0, 0, [rejected.error], 1, error_kinds(progress.kinds))
     report(result, rejects=bad_rows.name if bad_rows and bad_rows.row_bytes else None, as_json=as_json)
 
 
@@ -341,7 +344,10 @@ def show(batch: str, *, as_json: bool) -> None:
         return
     for line in life_lines(found):
         say(line)
-    print_errors(found["errors"], found["error_count"])
+    print_kinds(found["error_kinds"])
+    if not found["error_kinds"]:  # of a batch that is older than the kinds
+        for error in found["errors"][:KINDS_PRINTED]:
+            say(str(error), err=True)
 
 
 @command
@@ -431,7 +437,7 @@ def report(result: Result, *, rejects: str | None, as_json: bool) -> None:
             case "valid":
                 say(f"no fault in {rows}, checked in {result.seconds:.2f} s; nothing was written")
             case _:
-                print_errors(result.errors, result.error_count)
+                print_kinds(result.error_kinds)
                 what = name if result.batch else "the file"
                 where = f"; its bad rows are in {rejects}" if rejects else ""
                 say(f"{what} was rejected for {faults_of(result)}; no row went in{where}", err=True)
@@ -448,13 +454,15 @@ def counted(count: int, what: str) -> str:
     return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def print_errors(errors: list[RowError], error_count: int) -> None:
-    from loader.publish import ERRORS_SHOWN
-
-    for error in errors[:ERRORS_PRINTED]:
-        say(str(error), err=True)
-    if error_count > ERRORS_PRINTED:
-        say(f"… and {error_count - ERRORS_PRINTED:,} more; --json has the first {ERRORS_SHOWN:,}", err=True)
+def print_kinds(kinds: list[ErrorKind]) -> None:
+    for kind in kinds[:KINDS_PRINTED]:
+        say(str(kind), err=True)
+    if len(kinds) > KINDS_PRINTED:
+        more = kinds[KINDS_PRINTED:]
+        rows = counted(sum(kind.count for kind in more), "row")
+        say(f"… and {counted(len(more), 'more kind')} of faults, in {rows}; --json has them", err=True)
+    if any(kind.reason == PORT_REASON for kind in kinds):
+        say(HOW_TO_LIST_PORTS, err=True)
 
 
 def print_json(value: Any) -> None:

@@ -13,6 +13,8 @@ from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
 from database.queries import query
+from loader.kinds import error_kinds
+from loader.ledger import fault_kinds
 from loader.publish import first_errors
 
 BATCHES_SHOWN = 100
@@ -27,7 +29,7 @@ def newest_batches(connection: psycopg.Connection) -> list[dict[str, Any]]:
 
 
 def one_batch(connection: psycopg.Connection, name: str) -> dict[str, Any] | None:
-    """The batch with this id or key, with its life and its first faults; None where there is none.
+    """The batch with this id or key, with its life and its faults; None where there is none.
 
     `connection` is not in autocommit, and has not been used: everything is told as of one moment.
     """
@@ -51,6 +53,7 @@ def one_batch(connection: psycopg.Connection, name: str) -> dict[str, Any] | Non
         "events": [{**event, "seconds": rounded(event["seconds"])} for event in events],
         "callbacks": callbacks,
         "errors": first_errors(connection, batch_no),
+        "error_kinds": error_kinds(fault_kinds(connection, batch_no)),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +22,7 @@ from psycopg.rows import class_row
 from database.queries import query
 from loader.chunks import Chunk
 from loader.errors import LoaderError, RowError, UsageError
+from loader.kinds import Found, Kinds, added_up, in_order, of_chunk
 
 if TYPE_CHECKING:
     from loader.check import CheckedChunk
@@ -232,6 +233,7 @@ def write_chunk(
         return
     if checked.error_count:
         record_errors(connection, key, checked.errors)
+        record_kinds(connection, key, checked.kinds)
     elif not ledger_only:
         from loader.chunk_rows import copy_chunk  # noqa: PLC0415  # Polars, which only a chunk needs
 
@@ -256,6 +258,33 @@ def refuse_other_content(batch: Batch, chunk_no: int, chunk: Chunk, content_hash
 
 
 def record_errors(connection: psycopg.Connection, key: dict[str, int], errors: list[RowError]) -> None:
-    with connection.cursor() as cursor:
-        rows = [{**key, "error_no": number, **vars(error)} for number, error in enumerate(errors)]
-        cursor.executemany(query("loader", "record_error"), rows)
+    """The first faults of a chunk."""
+    rows = (
+        (*key.values(), number, error.file, error.line, error.column, error.value, error.reason)
+        for number, error in enumerate(errors)
+    )
+    copy_rows(connection, "copy_errors", rows)
+
+
+def record_kinds(connection: psycopg.Connection, key: dict[str, int], kinds: Kinds) -> None:
+    """Adds the faults of a chunk, by kind, to those of its batch."""
+    batch = {"batch_no": key["batch_no"]}
+    connection.execute(query("loader", "lock_fault_kinds"), batch)
+    total = added_up(fault_kinds(connection, key["batch_no"]), of_chunk(kinds, key["chunk_no"]))
+    connection.execute(query("loader", "forget_fault_kinds"), batch)
+    rows = (
+        (key["batch_no"], number, *kind, *found) for number, (kind, found) in enumerate(in_order(total), 1)
+    )
+    copy_rows(connection, "copy_fault_kinds", rows)
+
+
+def fault_kinds(connection: psycopg.Connection, batch_no: int) -> Kinds:
+    """All faults of a batch so far, by kind, the most frequent first."""
+    rows = connection.execute(query("loader", "fault_kinds"), {"batch_no": batch_no})
+    return {(column, value, reason): Found(*found) for column, value, reason, *found in rows}
+
+
+def copy_rows(connection: psycopg.Connection, name: str, rows: Iterable[Sequence[object]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(query("loader", name)) as sink:
+        for row in rows:
+            sink.write_row(row)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from uuid import UUID
 
@@ -18,7 +18,8 @@ from database.connect import connect, translated_errors
 from database.queries import query
 from loader.check import CheckedChunk, Ports, check
 from loader.chunks import CHUNK_ROWS, Chunk, FaultChunk
-from loader.errors import FileRejected, RowError, Stopped, UsageError
+from loader.errors import ErrorKind, FileRejected, RowError, Stopped, UsageError
+from loader.kinds import error_kinds
 from loader.ledger import (
     Batch,
     Order,
@@ -69,8 +70,9 @@ class Options:
 class Result:
     """What became of a batch: `state` is published, rejected, or valid after a dry run that found no fault.
 
-    `rows` went in (or, in a dry run, would have); `repeat` says that they had before this call. `bad_rows`
-    have one fault or several; None where another call found some of them.
+    `rows` went in (or, in a dry run, would have); `repeat` says that they had before this call. `errors` are
+    the first faults, `error_kinds` all of them by kind. `bad_rows` have one fault or several; None where
+    another call found some of them.
     """
 
     batch: UUID | None
@@ -79,6 +81,7 @@ class Result:
     seconds: float
     errors: list[RowError]
     error_count: int
+    error_kinds: list[ErrorKind] = field(default_factory=list)
     repeat: bool = False
     bad_rows: int | None = 0
 
@@ -170,7 +173,14 @@ def load_batch(
         return Result(ending.same, "published", progress.rows, 0, [], 0, repeat=True)
     bad_rows = progress.bad_rows if progress.error_count == ending.error_count else None
     return Result(
-        batch.id, ending.state, ending.row_count, 0, ending.errors, ending.error_count, bad_rows=bad_rows
+        batch.id,
+        ending.state,
+        ending.row_count,
+        0,
+        ending.errors,
+        ending.error_count,
+        ending.error_kinds,
+        bad_rows=bad_rows,
     )
 
 
@@ -290,7 +300,8 @@ def check_only(
     state = "rejected" if progress.error_count else "valid"
     rows = 0 if progress.error_count else progress.rows
     errors = [error for _, error in progress.first_errors]
-    return Result(None, state, rows, 0, errors, progress.error_count, bad_rows=progress.bad_rows)
+    kinds = error_kinds(progress.kinds)
+    return Result(None, state, rows, 0, errors, progress.error_count, kinds, bad_rows=progress.bad_rows)
 
 
 def each_chunk(

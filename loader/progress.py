@@ -19,6 +19,7 @@ import msgspec
 
 from loader.check import CheckedChunk
 from loader.errors import RowError
+from loader.kinds import Kinds, added_up, of_chunk
 from loader.publish import ERRORS_SHOWN
 from loader.rejects import RejectsFile
 
@@ -64,6 +65,7 @@ class Progress:
     bad_rows: int = 0
     error_count: int = 0
     first_errors: list[tuple[int, RowError]] = field(default_factory=list)  # with the number of their chunk
+    kinds: Kinds = field(default_factory=dict)
     faulty: bool = False
     ended: set[int] = field(default_factory=set)
     busy: set[int] = field(default_factory=set)
@@ -95,6 +97,7 @@ class Progress:
         if checked.error_count:
             self.faulty = True
             self.error_count += checked.error_count
+            self.kinds = added_up(self.kinds, of_chunk(checked.kinds, chunk_no))
             known = self.first_errors + [(chunk_no, error) for error in checked.errors]
             # By chunk, whatever order they end in; within one they are in the order of its lines.
             self.first_errors = sorted(known, key=itemgetter(0))[:ERRORS_SHOWN]

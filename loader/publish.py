@@ -13,9 +13,17 @@ from uuid import UUID
 import psycopg
 
 from database.queries import query
-from loader.errors import LoaderError, RowError
+from loader.errors import ErrorKind, LoaderError, RowError
 from loader.identity import whole_sum
-from loader.ledger import Batch, record_errors, record_event, refuse_withdrawn
+from loader.kinds import Found, error_kinds
+from loader.ledger import (
+    Batch,
+    fault_kinds,
+    record_errors,
+    record_event,
+    record_kinds,
+    refuse_withdrawn,
+)
 from loader.others import Refused, refused_for_others, take_place
 from loader.places import Places, upsert_places
 from loader.withdraw import Unreversed, write_reversal
@@ -25,7 +33,8 @@ ERRORS_SHOWN = 1_000
 
 @dataclass(frozen=True)
 class Ending:
-    """How a batch ended. `errors` are its first ERRORS_SHOWN faults, `error_count` all of them.
+    """How a batch ended. `errors` are its first ERRORS_SHOWN faults, `error_count` all of them, and
+    `error_kinds` those by kind.
 
     `first` says that this call ended it, and none before; `same` is the batch that has its prices already.
     """
@@ -34,6 +43,7 @@ class Ending:
     row_count: int
     error_count: int
     errors: list[RowError]
+    error_kinds: list[ErrorKind]
     first: bool
     same: UUID | None = None
 
@@ -99,8 +109,7 @@ def decide(connection: psycopg.Connection, batch: Batch, brought: Brought) -> En
         refused = publish(connection, batch, brought, prices_sum, row_count)
         if refused is not None:
             state, error_count = "rejected", 1
-            fault = RowError(source, 1, None, None, refused.reason)
-            record_errors(connection, {**key, "chunk_no": 0}, [fault])
+            record_refusal(connection, {**key, "chunk_no": 0}, source, refused.reason)
     if state == "rejected":
         connection.execute(query("loader", "discard"), key)
     counts = {"row_count": 0 if state == "rejected" else row_count, "error_count": error_count}
@@ -115,11 +124,19 @@ def decide(connection: psycopg.Connection, batch: Batch, brought: Brought) -> En
     )
 
 
+def record_refusal(connection: psycopg.Connection, key: dict[str, int], source: str, reason: str) -> None:
+    """As a fault of the batch as a whole."""
+    record_errors(connection, key, [RowError(source, 1, None, None, reason)])
+    record_kinds(connection, key, {(None, None, reason): Found(1, source, [1], [])})
+
+
 def told(
     connection: psycopg.Connection, batch: Batch, state: str, row_count: int, error_count: int
 ) -> Ending:
     errors = first_errors(connection, batch.batch_no) if error_count else []
-    return Ending(state, 0 if state == "rejected" else row_count, error_count, errors, first=False)
+    kinds = error_kinds(fault_kinds(connection, batch.batch_no)) if error_count else []
+    rows_in = 0 if state == "rejected" else row_count
+    return Ending(state, rows_in, error_count, errors, kinds, first=False)
 
 
 def publish(

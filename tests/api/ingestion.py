@@ -35,6 +35,7 @@ BATCH_KEYS = {
         "seconds",
         "errors",
         "error_count",
+        "error_kinds",
         "key",
         "source",
         "created_by",
@@ -67,7 +68,7 @@ def accepted(answer: httpx.Response) -> dict[str, Any]:
     batch = told(answer, 202)
     assert answer.headers["location"] == f"/batches/{batch['batch']}"
     assert batch["state"] == "accepted"
-    assert (batch["rows"], batch["errors"], batch["error_count"]) == (0, [], 0)
+    assert (batch["rows"], batch["errors"], batch["error_count"], batch["error_kinds"]) == (0, [], 0, [])
     return batch
 
 

@@ -92,6 +92,22 @@ def test_a_rejected_batch_names_its_bad_rows(ingestion: Service, ledger: Databas
     assert (second["line"], second["column"], second["value"]) == (4, "orig_code", "XXXXX")
 
 
+def test_its_faults_are_told_by_kind_with_the_code_that_was_probably_meant(
+    ingestion: Service, ledger: Database
+) -> None:
+    batch = ended(ingestion, load_prices(ledger, [("cnsgh", "EETLL", "2021-03-01", 1)] * 250))
+    (kind,) = batch["error_kinds"]
+    assert kind.pop("file").endswith("/prices.csv")
+    assert kind == {
+        "column": "orig_code",
+        "value": "cnsgh",
+        "reason": "no such port",
+        "count": 250,
+        "first_lines": [2, 3, 4, 5, 6],
+        "probably_meant": ["CNSGH"],
+    }
+
+
 def test_a_batch_that_is_loading_says_how_far_it_is_and_when_it_will_end(
     ingestion: Service, ledger: Database
 ) -> None:
@@ -341,6 +357,7 @@ def test_each_in_a_list_has_its_first_errors(ingestion: Service, ledger: Databas
     (found,) = [one for one in ingestion.get("/batches").json()["batches"] if one["batch"] == batch]
     assert found["error_count"] == 5
     assert [error["line"] for error in found["errors"]] == [2, 3, 4]
+    assert [kind["count"] for kind in found["error_kinds"]] == [5]
 
 
 @pytest.mark.parametrize(

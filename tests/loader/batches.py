@@ -43,8 +43,8 @@ PORTS = [
 CODES = [code for code, _, _ in PORTS]
 FIRST_DAY = date(2021, 1, 1)
 TABLES = (
-    "regions", "ports", "region_ports", "batches", "chunks", "batch_errors", "batch_events", "data_version",
-    "prices", "lane_month_totals", "lane_month_deltas", "postings", "discards",
+    "regions", "ports", "region_ports", "batches", "chunks", "batch_errors", "fault_kinds", "batch_events",
+    "data_version", "prices", "lane_month_totals", "lane_month_deltas", "postings", "discards",
 )  # fmt: skip
 PUBLISHED = b"""
 SELECT orig_code, dest_code, day, price FROM prices JOIN batches USING (batch_no) WHERE state = 'published'

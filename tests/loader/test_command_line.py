@@ -95,17 +95,63 @@ def test_a_person_reads_the_faults_and_what_became_of_the_batch(ports: Database,
     done = run("load", bad, database=ports)
     assert done.returncode == 1
     assert done.stdout == ""
-    dest, price, end = done.stderr.splitlines()
+    dest, price, ports_listed, end = done.stderr.splitlines()
     assert dest == f"{bad}:11: dest_code is 'FIHEL': no such port"
     assert price.startswith(f"{bad}:11: price is '0': expected a whole number of USD")
+    assert ports_listed.startswith("The ports there are: GET /ports")
     assert end.endswith("was rejected for 2 faults in 1 row; no row went in")
 
 
-def test_only_the_first_faults_are_printed(ports: Database, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "bad.csv", [row._replace(price=0) for row in make_rows(100)])
+def test_faults_of_a_kind_are_one_line_with_how_many_rows_have_them(ports: Database, tmp_path: Path) -> None:
+    rows = [row._replace(price=0) for row in make_rows(2_000)]
+    rows[7] = rows[7]._replace(dest_code="FIHEL")
+    path = write_csv(tmp_path / "bad.csv", rows)
+    options = ("--chunk-rows", "300")
+    price, dest, _, end = run("load", path, *options, database=ports).stderr.splitlines()
+    assert price.startswith(f"{path}:2: price is '0': expected a whole number of USD")
+    assert price.endswith(" (2,000 rows: lines 2, 3, 4, 5, 6, …)")
+    assert dest == f"{path}:9: dest_code is 'FIHEL': no such port"
+    assert end.endswith("was rejected for 2,001 faults in 2,000 rows; no row went in")
+    result = json_of(run("load", path, *options, "--json", database=ports))
+    kinds = result["error_kinds"]
+    assert [(kind["column"], kind["value"], kind["count"], kind["first_lines"]) for kind in kinds] == [
+        ("price", "0", 2_000, [2, 3, 4, 5, 6]),
+        ("dest_code", "FIHEL", 1, [9]),
+    ]
+    assert json_of(run("load", path, "--dry-run", "--json", database=ports))["error_kinds"] == kinds
+    assert json_of(run("show", result["batch"], "--json", database=ports))["error_kinds"] == kinds
+    shown = run("show", result["batch"], database=ports)
+    assert shown.stderr.splitlines()[:2] == [price, dest]
+    assert "2,001, 2,001 of them" not in shown.stdout
+
+
+def test_only_the_most_frequent_kinds_are_printed(ports: Database, tmp_path: Path) -> None:
+    rows = make_rows(100)
+    spelled = [(*row[:3], f"{number}.5") for number, row in enumerate(rows)]
+    path = write_csv(tmp_path / "bad.csv", spelled)
     lines = run("load", path, database=ports).stderr.splitlines()
     assert len(lines) == 22
-    assert lines[20] == "… and 80 more; --json has the first 1,000"
+    assert lines[20] == "… and 80 more kinds of faults, in 80 rows; --json has them"
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        ("cnsgh", "; was CNSGH meant?"),
+        ("CN SGH", "; was CNSGH meant?"),
+        ("cn-sgh", "; was CNSGH meant?"),
+        ("CNSHG", "; was CNSGH meant?"),
+        ("NLRT", "; was NLRTM meant?"),
+        ("FIHEL", ""),
+    ],
+)
+def test_a_code_that_is_nearly_a_ports_is_told_with_that(
+    code: str, meant: str, ports: Database, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "bad.csv", [row._replace(dest_code=code) for row in make_rows(3)])
+    first, how_to_list, _ = run_here("load", path, database=ports).stderr.splitlines()
+    assert first == f"{path}:2: dest_code is {code!r}: no such port{meant} (3 rows: lines 2, 3, 4)"
+    assert "GET /ports" in how_to_list
 
 
 @pytest.mark.parametrize(("name", "status", "state"), [("good", 0, "valid"), ("bad", 1, "rejected")])

@@ -31,12 +31,13 @@ from tests.loader.batches import (
 from tests.postgres import Database
 
 KEYS = {
-    "batch", "state", "rows", "seconds", "errors", "error_count", "key", "source", "content_hash", "chunks",
-    "created_by", "created_at", "ended_at", "stages", "events", "totals", "rows_thrown_away", "withdrawn_by",
-    "reversed_chunks", "dry_run", "failure", "deadline", "late_since", "callback_url", "request_id",
-    "progress", "callbacks", "replaces", "replaced_by",
+    "batch", "state", "rows", "seconds", "errors", "error_count", "error_kinds", "key",
+    "source", "content_hash", "chunks", "created_by", "created_at", "ended_at", "stages", "events", "totals",
+    "rows_thrown_away", "withdrawn_by", "reversed_chunks", "dry_run", "failure", "deadline", "late_since",
+    "callback_url", "request_id", "progress", "callbacks", "replaces",
+    "replaced_by",
 }  # fmt: skip
-CONTRACT = ("batch", "state", "rows", "errors", "error_count")
+CONTRACT = ("batch", "state", "rows", "errors", "error_count", "error_kinds")
 
 
 @pytest.fixture

@@ -378,6 +378,7 @@ def test_two_loads_of_one_file_at_once_have_all_bad_rows_each(
     for file, result in zip(files, found, strict=True):
         if isinstance(result, Result):
             assert (result.state, result.error_count) == ("rejected", len(bad))
+            assert [kind.count for kind in result.error_kinds] == [len(bad)]
             assert [int(row["rejected_line"]) for row in read_rejects(file)] == list(bad)
         else:
             assert "begun again by another load" in str(result)
