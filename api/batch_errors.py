@@ -27,14 +27,21 @@ CSV_ROWS = 1_000
 # What a spreadsheet takes for the beginning of a formula, as OWASP has it ("CSV Injection"): in a field, and
 # behind a semicolon, which separates fields where a comma separates decimals; full-width ones too.
 FORMULA = re.compile(r'(^|;"*)(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])')
+# The header that tells how many faults there are beside those in the file.
+NOT_LISTED = "Faults-Not-Listed"
 PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
 class BatchFaults(msgspec.Struct, frozen=True):
-    """In the order of the file; `next` is the address of those that follow, null where there are none."""
+    """In the order of the file; `next` is the address of those that follow, null where there are none.
+
+    Of each chunk the first faults are kept one by one; `not_listed` says how many more were counted, which
+    the batch has by kind.
+    """
 
     errors: list[RowFault]
     next: str | None
+    not_listed: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,10 @@ class BatchErrors:
         limit = given["limit"]
         status = self.known.status(batch_id(batch))
         found: list[tuple[Place, Fault]] = []
+        not_listed = 0
         if isinstance(status, BatchStatus):
             found = self.known.ledger.next_faults(status.batch_no, given["after"], limit + 1)
+            not_listed = self.known.ledger.not_listed(status.batch_no)
         following = None
         if len(found) > limit:
             place = found[limit - 1][0]
@@ -62,7 +71,7 @@ class BatchErrors:
             following = f"/batches/{batch_id(batch)}/errors?{query}"
             response.set_header("Link", next_link(following))
         errors = [RowFault(*fault) for _, fault in found[:limit]]
-        respond_json(request, response, BatchFaults(errors, following))
+        respond_json(request, response, BatchFaults(errors, following, not_listed))
 
     on_head = on_get
 
@@ -89,12 +98,15 @@ def respond_csv(
     """Raises Busy where too many are served for long already."""
     read_parameters(request)
     status = known.status(batch_id(batch))
-    pages = csv_of(known, status.batch_no if isinstance(status, BatchStatus) else None)
+    batch_no = status.batch_no if isinstance(status, BatchStatus) else None
+    not_listed = 0 if batch_no is None else known.ledger.not_listed(batch_no)
+    pages = csv_of(known, batch_no, not_listed)
     pages = packed(request, response, pages)
     # Of a HEAD nothing is sent, and nobody would close it. Before any other header: a refusal is no file.
     response.stream = pages if request.method == "HEAD" else Lasting(threads, pages)
     response.content_type = CONTENT_TYPE
     response.downloadable_as = f"errors-{batch_id(batch)}.csv"
+    response.set_header(NOT_LISTED, str(not_listed))
 
 
 class Lasting:
@@ -111,8 +123,9 @@ class Lasting:
         self._taken.close()
 
 
-def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:
-    """Page by page, with no connection in between: whoever reads it may take their time."""
+def csv_of(known: KnownBatches, batch_no: int | None, not_listed: int) -> Generator[bytes]:
+    """Page by page, with no connection in between: whoever reads it may take their time. A last line says how
+    many faults are not listed, where there are such."""
     yield spelled([Fault._fields])
     after = FIRST
     while batch_no is not None:
@@ -121,7 +134,10 @@ def csv_of(known: KnownBatches, batch_no: int | None) -> Generator[bytes]:
             yield spelled([defused(fault) for _, fault in page])
             after = page[-1][0]
         if len(page) < CSV_ROWS:
-            return
+            break
+    if not_listed:
+        reason = f"… and {not_listed:,} more faults are not listed; the batch has them by kind (error_kinds)"
+        yield spelled([(None, None, None, None, reason)])
 
 
 def defused(fault: Fault) -> list[object]:

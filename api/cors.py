@@ -14,6 +14,7 @@ EXPOSED = (
     "Content-Location",
     "Data-Version",
     "ETag",
+    "Faults-Not-Listed",
     "Link",
     "Location",
     "RateLimit",

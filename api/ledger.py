@@ -153,6 +153,10 @@ class Ledger:
                 found[batch_no].append(FaultKind(*kind))
         return found
 
+    def not_listed(self, batch_no: int) -> int:
+        """How many faults of a batch are counted and nothing else is known of."""
+        return self._rows("faults_not_listed", {"batch_no": batch_no})[0][0]
+
     def next_faults(self, batch_no: int, after: Place, limit: int) -> list[tuple[Place, Fault]]:
         values = {"batch_no": batch_no, "limit": limit, **after._asdict()}
         return [(Place(*row[:2]), Fault(*row[2:])) for row in self._rows("next_errors", values)]

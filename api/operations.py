@@ -17,7 +17,7 @@ from access.tokens import READ, WRITE
 from api import batch_errors, batches, lanes, orders, places, question, uploads
 from api.as_csv import CSV
 from api.batch import WAIT_S_MAX, Batch
-from api.batch_errors import BatchErrors, BatchErrorsFile, BatchFaults
+from api.batch_errors import NOT_LISTED, BatchErrors, BatchErrorsFile, BatchFaults
 from api.batches import Batches, BatchList
 from api.docs import Docs, OpenApi
 from api.health import Health, Live, Ready
@@ -125,6 +125,7 @@ ANSWER_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "WWW-Authenticate": ("What is wrong with the token (RFC 6750).", {"type": "string"}),
     "Link": ("Where the next page is, if there is one (RFC 8288).", {"type": "string"}),
     "Content-Disposition": ("What to call the file.", {"type": "string"}),
+    NOT_LISTED: ("How many faults were counted beside those in the file.", {"type": "integer"}),
     "Content-Encoding": ("`gzip`, to whoever takes it (`Accept-Encoding`).", {"type": "string"}),
     "RateLimit": (
         "How often this client may still ask, and within how many seconds.",
@@ -274,7 +275,7 @@ OPERATIONS = (
         (
             Answer(
                 *(200, "Its faults.", {falcon.MEDIA_JSON: BatchFaults, CSV: str}),
-                perhaps=("Content-Disposition", *PAGED),
+                perhaps=("Content-Disposition", NOT_LISTED, *PAGED),
             ),
         ),
         tag="Batches",
@@ -293,7 +294,7 @@ OPERATIONS = (
         (
             Answer(
                 *(200, "Its faults, an apostrophe before what spreadsheets take for a formula.", {CSV: str}),
-                *(("Content-Disposition",), PACKED),
+                *(("Content-Disposition", NOT_LISTED), PACKED),
             ),
         ),
         tag="Batches",

@@ -53,6 +53,7 @@ def one_batch(connection: psycopg.Connection, name: str) -> dict[str, Any] | Non
         "events": [{**event, "seconds": rounded(event["seconds"])} for event in events],
         "callbacks": callbacks,
         "errors": first_errors(connection, batch_no),
+        "errors_kept": stages["errors_kept"],
         "error_kinds": error_kinds(fault_kinds(connection, batch_no)),
     }
 

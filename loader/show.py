@@ -40,7 +40,7 @@ def what_it_is(batch: dict[str, Any]) -> dict[str, str | None]:
         "state": state_words(batch),
         "failure": batch["failure"],
         "rows": f"{batch['rows']:,} in {chunks_words(batch)}",
-        "faults": f"{batch['error_count']:,}",
+        "faults": faults_words(batch),
         "source": batch["source"],
         "sha-256": batch["content_hash"] or "not known",
         "created by": batch["created_by"],
@@ -88,6 +88,12 @@ def state_words(batch: dict[str, Any]) -> str:
             *(["dry run"] if batch["dry_run"] and batch["state"] != "valid" else []),
         ]
     )
+
+
+def faults_words(batch: dict[str, Any]) -> str:
+    """All are counted, by kind too; of each chunk the first are kept one by one."""
+    count, kept = batch["error_count"], batch["errors_kept"]
+    return f"{count:,}" if kept == count else f"{count:,}, {kept:,} of them kept: the first of each chunk"
 
 
 def chunks_words(batch: dict[str, Any]) -> str:

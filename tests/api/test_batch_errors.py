@@ -35,7 +35,8 @@ def test_all_faults_are_told_once_in_pages(ingestion: Service, bad: UUID) -> Non
         answer = ingestion.get(address)
         assert answer.status_code == 200
         page = answer.json()
-        assert page.keys() == {"errors", "next"}
+        assert page.keys() == {"errors", "next", "not_listed"}
+        assert page["not_listed"] == 0
         lines += [error["line"] for error in page["errors"]]
         address = page["next"]
         assert answer.headers.get("link") == (address and f'<{address}>; rel="next"')
@@ -61,6 +62,23 @@ def test_all_faults_are_one_csv_file(ingestion: Service, bad: UUID, by: str) -> 
     assert [int(row["line"]) for row in rows] == list(range(2, FAULTS + 2))
     assert rows[0].keys() == {"file", "line", "column", "value", "reason"}
     assert rows[0]["value"] == "2021-02-30"
+
+
+def test_faults_that_were_only_counted_are_told_in_number(ingestion: Service, ledger: Database) -> None:
+    """Of each chunk the first thousand are kept one by one; the batch has all of them by kind."""
+    rows = [(*LANE, "2021-02-30", 1)] * 1_200 + [(*LANE, "2021-03-01", 0)]
+    batch = load_prices(ledger, rows, chunk_rows=2_000).batch
+    told = ingestion.get(f"/batches/{batch}/errors.csv")
+    *listed, last = read_csv(told.text)
+    assert [int(row["line"]) for row in listed] == list(range(2, 1_002))
+    assert told.headers["faults-not-listed"] == "201"
+    assert last["reason"].startswith("… and 201 more faults are not listed")
+    assert ingestion.get(f"/batches/{batch}/errors").json()["not_listed"] == 201
+    kinds = ingestion.get(f"/batches/{batch}").json()["error_kinds"]
+    assert [(kind["column"], kind["value"], kind["count"], kind["first_lines"]) for kind in kinds] == [
+        ("day", "2021-02-30", 1_200, [2, 3, 4, 5, 6]),
+        ("price", "0", 1, [1_202]),
+    ]
 
 
 def test_whatever_stands_in_a_row_comes_through_the_file_as_it_is(
@@ -169,7 +187,11 @@ def test_a_batch_without_faults_has_none_to_tell(ingestion: Service, ledger: Dat
     published = load_prices(ledger, [(*LANE, "2021-03-01", 1)]).batch
     only_accepted = accepted(post(ingestion, Idempotency_Key="no faults yet"))["batch"]
     for batch in (published, only_accepted):
-        assert ingestion.get(f"/batches/{batch}/errors").json() == {"errors": [], "next": None}
+        assert ingestion.get(f"/batches/{batch}/errors").json() == {
+            "errors": [],
+            "next": None,
+            "not_listed": 0,
+        }
         assert ingestion.get(f"/batches/{batch}/errors.csv").text == "file,line,column,value,reason\r\n"
 
 

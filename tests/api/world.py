@@ -62,6 +62,7 @@ def load_prices(
     *,
     places: Places = PLACES,
     stop: Callable[[], bool] = lambda: False,
+    chunk_rows: int = 100,
 ) -> Result:
     """Loads prices as one batch, whatever was loaded before; nothing is folded."""
     rows = "".join(",".join(map(str, price)) + "\n" for price in prices)
@@ -70,7 +71,7 @@ def load_prices(
             patch.setenv(name, value)
         path = Path(folder) / "prices.csv"
         path.write_text(HEADER + rows)
-        options = Options(key=str(uuid.uuid4()), chunk_rows=100)
+        options = Options(key=str(uuid.uuid4()), chunk_rows=chunk_rows)
         return load(Files([path]), options, places=places, stop=stop)
 
 

@@ -31,7 +31,7 @@ from tests.loader.batches import (
 from tests.postgres import Database
 
 KEYS = {
-    "batch", "state", "rows", "seconds", "errors", "error_count", "error_kinds", "key",
+    "batch", "state", "rows", "seconds", "errors", "error_count", "error_kinds", "errors_kept", "key",
     "source", "content_hash", "chunks", "created_by", "created_at", "ended_at", "stages", "events", "totals",
     "rows_thrown_away", "withdrawn_by", "reversed_chunks", "dry_run", "failure", "deadline", "late_since",
     "callback_url", "request_id", "progress", "callbacks", "replaces",
@@ -78,6 +78,22 @@ def test_a_published_batch_tells_its_life(ports: Database, published: str, good:
     assert times == sorted(times)
     assert {event["done_by"] for event in shown["events"]} == {who()}
     assert shown["events"][-1]["seconds"] == shown["stages"]["publish"]
+
+
+def test_it_says_how_many_of_its_faults_are_kept_one_by_one(ports: Database, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", [row._replace(price=0) for row in make_rows(1_500)])
+    batch = str(load(Files([path]), Options(chunk_rows=1_200)).batch)
+    shown = show(ports, batch)
+    assert (shown["error_count"], shown["errors_kept"], len(shown["errors"])) == (1_500, 1_300, 1_000)
+    told = run_here("show", batch, database=ports).stdout
+    assert "faults        1,500, 1,300 of them kept: the first of each chunk\n" in told
+
+
+def test_a_batch_from_before_faults_were_told_by_kind_has_its_first_ones(ports: Database, bad: Path) -> None:
+    batch = str(load(Files([bad]), Options()).batch)
+    ports.rows("DELETE FROM fault_kinds RETURNING 1")
+    lines = run_here("show", batch, database=ports).stderr.splitlines()
+    assert [line.partition(" is ")[0] for line in lines] == [f"{bad}:11: dest_code", f"{bad}:11: price"]
 
 
 def test_its_stages_are_the_sums_of_its_chunks(ports: Database, published: str) -> None:
