@@ -20,7 +20,7 @@ import click
 
 from access.errors import AccessError
 from database.errors import ConfigurationError, DatabaseError, SchemaMissing
-from loader.chunks import CHUNK_ROWS
+from loader.chunks import CHUNK_BYTES_MAX, CHUNK_ROWS
 from loader.errors import ErrorKind, FileRejected, LoaderError, Stopped, UsageError
 from loader.near_codes import PORT_REASON
 from storage.errors import StorageError, StorageUnavailable
@@ -35,6 +35,7 @@ REJECTED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # A terminal shows the most frequent; --json has the rest.
 KINDS_PRINTED = 20
 HOW_TO_LIST_PORTS = "The ports there are: GET /ports of the API, or psql -c 'SELECT code, name FROM ports'"
+CHUNK_MIB_MAX = CHUNK_BYTES_MAX // 1024**2
 TABLE_WIDTH = 200  # where there is no terminal to ask
 EXIT_CODES: dict[type[Exception], int] = {
     FileRejected: REJECTED,
@@ -230,7 +231,7 @@ def put_places_in(read: Callable[[], Places], name: str, *, as_json: bool) -> No
     type=click.IntRange(1, 10_000_000),
     default=CHUNK_ROWS,
     show_default=True,
-    help="Rows a transaction.",
+    help=f"Rows a transaction, as far as {CHUNK_MIB_MAX} MiB hold so many.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
 @telling_options
@@ -295,6 +296,9 @@ def load_and_report(
             except FileRejected as rejected:
                 progress.note(0, 0, check(FaultChunk(rejected.error), Ports(set()), keep_bad_rows=True))
                 result = Result(None, "rejected", 0, 0, [rejected.error], 1, error_kinds(progress.kinds))
+    if options.chunk_rows != CHUNK_ROWS and progress.rows_cut_at:
+        most = f"about {progress.rows_cut_at:,} rows of this file"
+        say(f"--chunk-rows {options.chunk_rows}: a chunk has {CHUNK_MIB_MAX} MiB at most, {most}", err=True)
     report(result, rejects=bad_rows.name if bad_rows and bad_rows.row_bytes else None, as_json=as_json)
 
 

@@ -17,8 +17,9 @@ import psycopg
 from database.connect import connect, translated_errors
 from database.queries import query
 from loader.check import CheckedChunk, Ports, check
-from loader.chunks import CHUNK_ROWS, Chunk, FaultChunk
+from loader.chunks import CHUNK_BYTES_MAX, CHUNK_ROWS, Chunk, FaultChunk
 from loader.errors import ErrorKind, FileRejected, RowError, Stopped, UsageError
+from loader.formats.lines import LINE_BYTES_MAX
 from loader.kinds import error_kinds
 from loader.ledger import (
     Batch,
@@ -317,6 +318,7 @@ def each_chunk(
     Never more than one chunk a worker waits in memory. The first exception of a chunk ends the rest.
     """
     chunk_count = 0
+    cut = CutByBytes(chunk_rows)
     pending: Pending = {}
     workers = options.workers or 1
     progress.begin("loading", source.size)
@@ -326,6 +328,7 @@ def each_chunk(
                 if stop():
                     raise Stopped("between two chunks")
                 chunk_count += 1
+                progress.rows_cut_at = progress.rows_cut_at or cut.rows_before(chunk)
                 pending[executor.submit(process, chunk_no, chunk)] = chunk_no, source.position
                 while len(pending) > workers or too_far_ahead(pending, chunk_no, workers):
                     collect(pending, progress, FIRST_COMPLETED)
@@ -339,6 +342,24 @@ def each_chunk(
             }
             raise
     return chunk_count
+
+
+class CutByBytes:
+    """Notices chunks that have fewer rows than were asked for, since more would be above CHUNK_BYTES_MAX."""
+
+    def __init__(self, chunk_rows: int) -> None:
+        self._chunk_rows = chunk_rows
+        self._before: tuple[str, int] | None = None  # file and first line of a chunk that may be one
+
+    def rows_before(self, chunk: Chunk) -> int | None:
+        """How many rows the chunk before this one has, if it is one."""
+        file, first_line = self._before or (None, 0)
+        # A section of a dump has fewer rows at its end, as has what comes before a fault.
+        data = getattr(chunk, "data", None)
+        full = data is None or len(data) > CHUNK_BYTES_MAX - LINE_BYTES_MAX
+        self._before = (chunk.file, chunk.first_line) if full else None
+        rows = chunk.first_line - first_line
+        return rows if file == chunk.file and rows < self._chunk_rows else None
 
 
 def too_far_ahead(pending: Pending, chunk_no: int, workers: int) -> bool:

@@ -67,6 +67,7 @@ class Progress:
     first_errors: list[tuple[int, RowError]] = field(default_factory=list)  # with the number of their chunk
     kinds: Kinds = field(default_factory=dict)
     faulty: bool = False
+    rows_cut_at: int | None = None  # of a chunk that would have more bytes than a chunk may, with more rows
     ended: set[int] = field(default_factory=set)
     busy: set[int] = field(default_factory=set)
     checked: set[int] = field(default_factory=set)

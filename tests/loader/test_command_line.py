@@ -154,6 +154,19 @@ def test_a_code_that_is_nearly_a_ports_is_told_with_that(
     assert "GET /ports" in how_to_list
 
 
+def test_more_rows_than_a_chunk_may_have_bytes_are_told(ports: Database, tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    row = b"CNSGH,NLRTM,2021-01-01,1,%s\n" % (b"x" * 60_000)
+    path.write_bytes(b"orig_code,dest_code,day,price,rejected_reason\n" + row * 300)
+    done = run("load", path, "--chunk-rows", "1000000", database=ports)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == (
+        "--chunk-rows 1000000: a chunk has 8 MiB at most, about 139 rows of this file"
+    )
+    few = run("load", path, "--chunk-rows", "100", "--key", "k", database=ports)
+    assert "--chunk-rows" not in few.stderr
+
+
 @pytest.mark.parametrize(("name", "status", "state"), [("good", 0, "valid"), ("bad", 1, "rejected")])
 def test_a_dry_run_says_what_would_be_and_writes_nothing(
     name: str, status: int, state: str, ports: Database, good: Path, bad: Path
