@@ -18,6 +18,7 @@ class Run:
     reported_s: float | None = None  # what the loader says of itself; the process takes longer
     peak_bytes: int | None = None
     publish_s: float | None = None
+    processor_s: float | None = None  # of the loader's process
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Size:
     def seconds(self, name: str) -> float | None:
         run = self.best(name)
         return None if run is None else run.seconds
+
+    def processor_s(self, name: str) -> float | None:
+        """The least of the rounds, as `best` is the quickest."""
+        found = [run.processor_s for run in self.runs.get(name, []) if run.processor_s is not None]
+        return min(found, default=None)
 
     def rows_per_s(self, name: str) -> float | None:
         return ratio(self.rows, self.seconds(name))

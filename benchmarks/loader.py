@@ -2,7 +2,8 @@
 
 For each size: one file of random prices; rounds, in each of which every way of loading has its turn in a
 fresh database after a checkpoint, and what it loaded is counted, or for the loader compared with the file; at
-last one more load beside a reader. Then the table, the targets and the JSON.
+last one more load beside a reader. Files with faults have their turns too, up to a million rows. Then the
+table, the targets and the JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchmarks import BenchmarkError, databases
 from benchmarks.anchors import ANCHORS, MILLION, SLOW_ROWS_MAX, Anchor, count_prices
 from benchmarks.cores import free_core
 from benchmarks.databases import Database, checkpoint, fresh_database, scratch_server, wal_position
+from benchmarks.faulty import FAULTY, run_faulty
 from benchmarks.figures import Reading, Run, Size
 from benchmarks.process import Ended, run_process
 from benchmarks.random_prices import DAYS, LaneDay, Total, random_lanes, totals_of, write_prices
@@ -71,6 +73,8 @@ def measure(server: PostgresServer, row_count: int, scratch: Path, say: Callable
         for anchor in ANCHORS:
             if anchor.name not in size.not_run:
                 size.runs.setdefault(anchor.name, []).append(run_anchor(server, anchor, file, row_count))
+        for faulty in FAULTY if row_count <= SLOW_ROWS_MAX else ():
+            size.runs.setdefault(faulty.name, []).append(run_faulty(server, faulty, file))
         with fresh_database(server, databases.OURS) as database:
             size.runs.setdefault(OURS, []).append(run_ours(database, file, totals))
             if number == size.rounds:
@@ -108,6 +112,7 @@ def run_ours(database: Database, file: Path, totals: dict[LaneDay, Total]) -> Ru
         reported_s=said["seconds"],
         peak_bytes=ended.peak_bytes,
         publish_s=publish_s(show(database, said["batch"])),
+        processor_s=ended.processor_s,
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs one command as a process and measures it from outside: seconds of wall time and peak memory."""
+"""Runs one command as a process and measures it from outside: wall and processor time, peak memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
 _, status, usage = os.wait4(pid, 0)
 ended = time.monotonic()
 unit = 1 if sys.platform == "darwin" else 1024
-figures = [os.waitstatus_to_exitcode(status), began, ended, usage.ru_maxrss * unit]
+processor_s = usage.ru_utime + usage.ru_stime
+figures = [os.waitstatus_to_exitcode(status), began, ended, usage.ru_maxrss * unit, processor_s]
 print("\\n" + json.dumps(figures))
 """
 
@@ -41,6 +42,7 @@ class Ended:
     began: float
     ended: float
     peak_bytes: int
+    processor_s: float
     stdout: str
     stderr: str
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, MILLION, ORIGINAL, PGLOADER
+from benchmarks.faulty import FAULTY
 from benchmarks.figures import MB, MS, Size, in_short, percentile, ratio
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.reader import PERIOD_S, RANGE_DAYS
@@ -91,6 +92,7 @@ def lines_of(size: Size, sizes: Sequence[Size]) -> Iterator[Line]:
     yield from anchor_lines(size)
     yield from time_lines(size, sizes)
     yield from cost_lines(size)
+    yield from faulty_lines(size)
     yield from reader_lines(size)
 
 
@@ -138,6 +140,15 @@ def cost_lines(size: Size) -> Iterator[Line]:
         to_floor = ratio(ours.wal_bytes, floor.wal_bytes)
         yield Line("its WAL", ours.wal_bytes / size.rows, "B/row", anchor="÷ floor", ratio=to_floor)
     yield Line("its publishing", ratio(size.publish_s(OURS), MS), "ms")
+
+
+def faulty_lines(size: Size) -> Iterator[Line]:
+    """Processor time, which the loader's own process takes."""
+    good = size.processor_s(OURS)
+    for faulty in FAULTY:
+        if (seconds := size.processor_s(faulty.name)) is not None:
+            to_good = ratio(seconds, good)
+            yield Line(f"{faulty.name}: processor", seconds, anchor="÷ good file's", ratio=to_good)
 
 
 def reader_lines(size: Size) -> Iterator[Line]:

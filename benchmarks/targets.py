@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.anchors import FLOOR, MILLION, ORIGINAL, PGLOADER
+from benchmarks.faulty import ALL_BAD, ALL_REJECTED, ONE_BAD, Faulty
 from benchmarks.figures import MB, MS, Size, percentile, ratio
 
 OURS = "loader load"
@@ -101,6 +102,14 @@ def publish_ms(size: Size) -> float | None:
     return ratio(size.publish_s(OURS), MS)
 
 
+def processor_to_good(faulty: Faulty) -> Callable[[Size], float | None]:
+    return lambda size: ratio(size.processor_s(faulty.name), size.processor_s(OURS))
+
+
+def peak_mb_of(faulty: Faulty) -> Callable[[Size], float | None]:
+    return lambda size: ratio(size.peak_bytes(faulty.name), MB)
+
+
 def why_not(name: str) -> Callable[[Size], str]:
     return lambda size: size.not_run.get(name, "it was not measured")
 
@@ -116,5 +125,9 @@ TARGETS = (
     Target("20M rows: rows/s ÷ those at 1M", "≥ 0.8", (TWENTY_MILLION, MILLION), speed_kept),
     Target("1M rows: peak memory", "< 256 MB", (MILLION,), peak_mb),
     Target("20M rows: peak memory", "< 256 MB", (TWENTY_MILLION,), peak_mb),
+    Target("1M rows, one bad: processor time ÷ good's", "≤ 1.2", (MILLION,), processor_to_good(ONE_BAD)),
+    Target("1M rows, all bad: processor time ÷ good's", "≤ 1.5", (MILLION,), processor_to_good(ALL_BAD)),
+    Target("1M rows, all bad: peak memory", "< 256 MB", (MILLION,), peak_mb_of(ALL_BAD)),
+    Target("1M rows, all in --rejects: ÷ good's", "≤ 3", (MILLION,), processor_to_good(ALL_REJECTED)),
     Target("20M rows: publishing", "< 50 ms", (TWENTY_MILLION,), publish_ms, no_event),
 )

@@ -16,6 +16,7 @@ import pytest
 from benchmarks import BenchmarkError, alternatives
 from benchmarks.__main__ import only_run, read_settings, run_part
 from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, ORIGINAL, PGLOADER
+from benchmarks.faulty import FAULTY
 from benchmarks.targets import OURS
 from local.postgres import PostgresServer
 from tests.stack import ELSEWHERE, ROOT
@@ -50,7 +51,7 @@ def report(run: subprocess.CompletedProcess[str], home: Path) -> dict[str, Any]:
 
 
 def test_a_run_without_a_missed_target_ends_well(run: subprocess.CompletedProcess[str]) -> None:
-    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "0 of 8 targets judged, 0 missed")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "0 of 12 targets judged, 0 missed")
 
 
 def test_the_table_has_every_way_of_loading_and_fits_on_110_columns(
@@ -78,7 +79,7 @@ def test_the_json_has_every_round_and_every_answer(report: dict[str, Any]) -> No
     assert ROWS * 0.9 < size["lane_days"] <= ROWS, (
         "of random rows so few, nearly each has a lane-day of its own"
     )
-    names = {anchor.name for anchor in ANCHORS} | {OURS}
+    names = {anchor.name for anchor in ANCHORS} | {OURS} | {faulty.name for faulty in FAULTY}
     assert size["runs"].keys() | size["not_run"].keys() == names
     for name in (FLOOR.name, ORIGINAL.name, EXECUTEMANY.name, OURS):
         assert len(size["runs"][name]) == size["rounds"] == 2

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks.anchors import ANCHORS, EXECUTEMANY, FLOOR, ORIGINAL, PGLOADER
+from benchmarks.faulty import ALL_BAD, ALL_REJECTED, ONE_BAD, Faulty
 from benchmarks.figures import Reading, Run, Size, in_short, percentile
 from benchmarks.targets import OURS, Verdict, judge
 
@@ -21,9 +22,11 @@ def good(rows: int) -> Size:
     for name, times in ((FLOOR.name, 1), (ORIGINAL.name, 40), (PGLOADER.name, 60), (EXECUTEMANY.name, 40)):
         size.runs[name] = [Run(floor_s * times, rows * 70), Run(floor_s * times * 1.5, rows * 70)]
     size.runs[OURS] = [
-        Run(floor_s * 3.5, rows * 90, floor_s * 3, 200_000_000, 0.004),
+        Run(floor_s * 3.5, rows * 90, floor_s * 3, 200_000_000, 0.004, floor_s * 3),
         Run(floor_s * 5, rows * 90, floor_s * 4, 210_000_000, 0.009),
     ]
+    for faulty, times in ((ONE_BAD, 3.3), (ALL_BAD, 4), (ALL_REJECTED, 8)):
+        size.runs[faulty.name] = [Run(1, 0, peak_bytes=200_000_000, processor_s=floor_s * times)]
     size.reading = Reading([0.001] * QUESTIONS, [0.0015] * QUESTIONS, free_core=True)
     return size
 
@@ -35,7 +38,7 @@ def verdict(what: str, *sizes: Size) -> Verdict:
 
 def test_every_target_is_met_by_good_figures() -> None:
     verdicts = judge([good(1_000_000), good(20_000_000)])
-    assert [each.met for each in verdicts] == [True] * 8
+    assert [each.met for each in verdicts] == [True] * 12
     assert command.exit_status(verdicts) == 0
 
 
@@ -59,6 +62,15 @@ def test_a_figure_beyond_its_limit_is_missed_and_ends_the_run_with_1(what: str, 
     assert command.exit_status(verdicts) == 1
 
 
+@pytest.mark.parametrize(("faulty", "times"), [(ONE_BAD, 1.21), (ALL_BAD, 1.51), (ALL_REJECTED, 3.01)])
+def test_faults_that_cost_too_much_beside_a_good_file_are_a_miss(faulty: Faulty, times: float) -> None:
+    size = good(1_000_000)
+    size.runs[faulty.name] = [Run(1, 0, processor_s=times)]  # as many seconds as the good one takes
+    assert [each.what for each in judge([size]) if each.met is False] == [
+        each.what for each in judge([size]) if each.value == pytest.approx(times)
+    ]
+
+
 def test_time_is_the_best_of_the_rounds_and_memory_and_publishing_the_worst() -> None:
     sizes = [good(1_000_000), good(20_000_000)]
     assert verdict("÷ floor", *sizes).value == pytest.approx(3.5)
@@ -69,7 +81,7 @@ def test_time_is_the_best_of_the_rounds_and_memory_and_publishing_the_worst() ->
 
 def test_a_size_that_was_not_run_leaves_its_targets_unjudged() -> None:
     verdicts = judge([good(50_000)])
-    assert [each.met for each in verdicts[:-1]] == [None] * 7
+    assert [each.met for each in verdicts[:-1]] == [None] * 11
     assert verdict("1M rows: ÷ floor", good(50_000)).reason == "1,000,000 rows were not run"
     assert verdict("20M rows: rows/s", good(50_000)).reason == "1,000,000 and 20,000,000 rows were not run"
     assert verdict("20M rows: rows/s", good(1_000_000)).reason == "20,000,000 rows were not run"
