@@ -17,7 +17,7 @@ from database.queries import query
 from loader.check import CheckedChunk, Ports, check
 from loader.chunk_rows import copy_chunk
 from loader.chunks import Chunk
-from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, record_event
+from loader.ledger import Batch, chunk_transaction, claim_chunk, known_ports, record_errors, record_event
 from loader.load import Options, load
 from loader.sources import Files
 from loader.withdraw import carry_out_all, withdraw
@@ -123,8 +123,7 @@ def old_write(
     counts = {"row_count": checked.row_count, "error_count": checked.error_count}
     connection.execute(RECORD, {**key, **counts, "content_hash": chunk.content_hash})
     if checked.error_count:
-        for number, error in enumerate(checked.errors):
-            connection.execute(query("loader", "record_error"), {**key, "error_no": number, **vars(error)})
+        record_errors(connection, key, checked.errors)
     else:
         copy_chunk(connection, key, checked.prices)
 

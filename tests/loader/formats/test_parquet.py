@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.check import parse_day
 from loader.chunks import CHUNK_BYTES_MAX, COLUMNS
 from loader.errors import FileRejected, LoaderError, RowError
+from loader.faults import DAY_REASON
 from loader.formats.lines import LINE_BYTES_MAX
 from loader.formats.parquet import PROGRAM, ParquetChunk, parquet_chunks
 from loader.formats.parquet_process import as_text
 from tests.examples import examples
+from tests.loader.judged_by_rows import parse_day
 from tests.waiting import wait_until
 
 GOOD = pl.DataFrame(
@@ -225,7 +226,7 @@ def test_a_time_is_its_day_at_midnight_alone(
         day, rest = divmod(number, a_day)
         spelled = EPOCH + timedelta(day) if -719_162 <= day <= 2_932_896 else None
         assert (text == str(spelled)) == (spelled is not None and not rest)
-        assert parse_day(text) == (None if rest else parse_day(str(spelled)))
+        assert parse_day(text) == (DAY_REASON if rest else parse_day(str(spelled)))
 
 
 def test_bytes_that_are_no_text_are_told_by_row_and_column(path: Path) -> None:
