@@ -437,7 +437,8 @@ def report(result: Result, *, rejects: str | None, as_json: bool) -> None:
             case "published" if result.repeat:
                 say(f"{name} is published already: {rows}; nothing was done")
             case "published":
-                say(f"{name} published: {rows} in {result.seconds:.2f} s")
+                place = f" in the place of batch {result.replaced}" if result.replaced else ""
+                say(f"{name} published{place}: {rows} in {result.seconds:.2f} s")
             case "valid":
                 say(f"no fault in {rows}, checked in {result.seconds:.2f} s; nothing was written")
             case _:

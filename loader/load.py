@@ -73,7 +73,7 @@ class Result:
 
     `rows` went in (or, in a dry run, would have); `repeat` says that they had before this call. `errors` are
     the first faults, `error_kinds` all of them by kind. `bad_rows` have one fault or several; None where
-    another call found some of them.
+    another call found some of them. `replaced` is the batch whose place it has taken.
     """
 
     batch: UUID | None
@@ -85,6 +85,7 @@ class Result:
     error_kinds: list[ErrorKind] = field(default_factory=list)
     repeat: bool = False
     bad_rows: int | None = 0
+    replaced: UUID | None = None
 
 
 def load(
@@ -171,7 +172,7 @@ def load_batch(
             connection, batch, chunk_count=chunk_count, places=places, from_dump=from_dump, stop=stop
         )
     if ending.same is not None:
-        return Result(ending.same, "published", progress.rows, 0, [], 0, repeat=True)
+        return Result(ending.same.id, "published", ending.same.row_count, 0, [], 0, repeat=True)
     bad_rows = progress.bad_rows if progress.error_count == ending.error_count else None
     return Result(
         batch.id,
@@ -182,6 +183,7 @@ def load_batch(
         ending.error_count,
         ending.error_kinds,
         bad_rows=bad_rows,
+        replaced=batch.replaces if ending.state == "published" else None,
     )
 
 

@@ -34,7 +34,7 @@ class Refused:
     """Why a batch may not be published; `same` is the one that has all there is in it already."""
 
     reason: str
-    same: UUID | None = None
+    same: Other | None = None
 
 
 def refused_for_others(
@@ -55,7 +55,7 @@ def refused_for_others(
     news = places is not None and differ(connection, places)
     if same and not (news and same[0].id == batch.replaces):
         if not news:
-            return Refused(f"its {row_count:,} prices are those of {named(same[0])}", same[0].id)
+            return Refused(f"its {row_count:,} prices are those of {named(same[0])}", same[0])
         return Refused(f"its {row_count:,} prices are those of {named(same[0])}; {PLACES_ALONE}")
     if places is None or batch.adds or batch.replaces is not None:
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 import psycopg
 
@@ -24,7 +23,7 @@ from loader.ledger import (
     record_kinds,
     refuse_withdrawn,
 )
-from loader.others import Refused, refused_for_others, take_place
+from loader.others import Other, Refused, refused_for_others, take_place
 from loader.places import Places, upsert_places
 from loader.withdraw import Unreversed, write_reversal
 
@@ -45,7 +44,7 @@ class Ending:
     errors: list[RowError]
     error_kinds: list[ErrorKind]
     first: bool
-    same: UUID | None = None
+    same: Other | None = None
 
 
 def end_batch(

@@ -42,8 +42,8 @@ FAULTS = [
     ),
     Fault(
         "loader/check.py",
-        'price=(pl.col("price") >= 1)',
-        'price=(pl.col("price") >= 0)',
+        "pl.when((PRICE >= 1) &",
+        "pl.when((PRICE >= 0) &",
         "a price is above 0",
     ),
     Fault(
