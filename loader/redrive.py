@@ -59,6 +59,8 @@ def one_failed(connection: psycopg.Connection, name: str) -> list[Batch]:
         raise UsageError(f"no batch has the id or key {name!r}; `loader batches` lists them")
     if batch.state not in {"failed", "loading"}:
         raise UsageError(f"batch {batch.id} is {batch.state}; only one that has failed can be gone on with")
+    if batch.state == "failed" and batch.id not in {one.id for one in failed_batches(connection)}:
+        raise UsageError(f"batch {batch.id} has nothing to go on with; send its content under another key")
     return [batch]
 
 

@@ -110,7 +110,8 @@ def test_first_lines_are_those_of_the_first_file_that_has_any(
     rows = [row._replace(price=0) for row in make_rows(3)]
     good = make_rows(3, seed=2)
     files = [
-        write_csv(folder / name, its) for name, its in (("c.csv", good), ("b.csv", rows), ("a.csv", rows[::-1]))
+        write_csv(folder / name, its)
+        for name, its in (("c.csv", good), ("b.csv", rows), ("a.csv", rows[::-1]))
     ]
     (kind,) = load(Files(files), Options(workers=3, chunk_rows=1)).error_kinds
     assert (kind.count, kind.file, kind.first_lines) == (6, str(files[1]), [2, 3, 4])

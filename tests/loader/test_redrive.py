@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from loader import redrive as redriving
+from loader.ledger import Order, open_batch
 from loader.publish import give_up
 from storage.layout import batch_id_of, manifest_key
 from storage.messages import DoChunk, PlanBatch
@@ -138,6 +139,19 @@ def test_a_batch_that_goes_on_has_no_more_messages_than_it_may(
     assert sorted(map(str, queued(storage))) == sorted(
         map(str, [PlanBatch(batch), DoChunk(batch, 0), letter])
     )
+
+
+def test_a_batch_whose_key_was_anothers_is_not_gone_on_with(
+    ports: Database, storage: BatchStorage, connection: psycopg.Connection
+) -> None:
+    """Nothing of it was planned: set loading, it would be so for ever."""
+    batch = open_batch(connection, Order("k (conflict)", None, "a.csv", 10))
+    give_up(connection, batch, "key 'k' belongs to another batch")
+    assert json_of(redrive(ports, storage, "--json")) == {"batches": [], "dead_letters": 0}
+    refused = redrive(ports, storage, str(batch.id))
+    assert refused.returncode == 2
+    assert only_line(refused).endswith("has nothing to go on with; send its content under another key")
+    assert state_of(ports, batch.id) == "failed"
 
 
 def test_with_nothing_to_go_on_with_it_says_so(ports: Database, storage: BatchStorage) -> None:
