@@ -6,7 +6,7 @@ Where the database is away, a batch is accepted all the same, and the loader com
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -23,21 +23,24 @@ from storage.manifest import Manifest, other_terms, read_manifest, replace_manif
 from telemetry.log import get_logger
 
 log = get_logger("rates.api")
+# Of a batch in the ledger; NEW where it has none, None where it cannot be asked.
+State: TypeAlias = str | None
+NEW = "new"
 
 
 def accept(known: KnownBatches, manifest: Manifest, bearer: Token) -> Manifest:
     """The manifest that holds for the batch: this one, or an earlier one for the same content.
 
-    Content that is not needed then is deleted. One that was rejected, or may have been, is judged anew.
+    Content that is not needed then is deleted. One that was rejected is judged anew, with the options of now.
     Raises 409 where the key has other content or options, or was withdrawn, and StorageUnavailable: then the
     same request may be sent again.
     """
     bucket = known.bucket
     try:
-        may_be_rejected = refuse_known(known, manifest, bearer)
+        state = refuse_known(known, manifest, bearer)
         held = claim(bucket, manifest)
         if held is not None and held.content != manifest.content:
-            refuse_other(held, manifest)
+            refuse_other(held, manifest, state)
     except Refusal:
         discard(bucket, manifest.content)
         raise
@@ -48,41 +51,48 @@ def accept(known: KnownBatches, manifest: Manifest, bearer: Token) -> Manifest:
         return held
     if is_there(bucket, held.content):
         discard(bucket, manifest.content)
-    else:  # deleted, by hand or after its days; the batch may still have to be done
-        held = msgspec.structs.replace(held, content=manifest.content)
-        replace_manifest(bucket, held)
-    return send_again(bucket, held) if may_be_rejected else held
+        return send_again(bucket, held, manifest, state)
+    # It was deleted, by hand or after its days; the batch may still have to be done.
+    renewed = msgspec.structs.replace(held, content=manifest.content)
+    replace_manifest(bucket, renewed)
+    return send_again(bucket, renewed, manifest, state)
 
 
 def not_written(manifest: Manifest) -> StorageUnavailable:
     return StorageUnavailable(f"the manifest of batch {manifest.batch} could not be written")
 
 
-def send_again(bucket: Bucket, held: Manifest) -> Manifest:
-    """Has a batch judged anew, where it was rejected before now."""
-    again = msgspec.structs.replace(held, accepted_at=datetime.now(UTC))
+def send_again(bucket: Bucket, held: Manifest, manifest: Manifest, state: State) -> Manifest:
+    """The manifest that holds; where the batch was rejected, or that is not known, one of now."""
+    if state == "rejected":
+        again = msgspec.structs.replace(manifest, content=held.content)
+    elif state is None:
+        again = msgspec.structs.replace(held, accepted_at=manifest.accepted_at)
+    else:
+        return held
     replace_manifest(bucket, again)
     return again
 
 
-def refuse_known(known: KnownBatches, manifest: Manifest, bearer: Token, *, is_there: bool = True) -> bool:
-    """Whether the batch was rejected, as far as is known; `is_there` says whether its content is.
+def refuse_known(known: KnownBatches, manifest: Manifest, bearer: Token, *, is_there: bool = True) -> State:
+    """The state of the batch, NEW where the ledger has none; `is_there` says whether its content is.
 
-    Raises 409 where its key is another batch's, or there is nothing to replace, and 403 where that is not the
-    bearer's to replace. What cannot be known while the database is away, the loader finds out.
+    None while the database is away: what cannot be known then, the loader finds out. Raises 409 where its key
+    is another batch's, or there is nothing to replace, and 403 where that is not the bearer's to replace.
     """
     try:
         before = known.ledger.sent_before(manifest.batch, manifest.key)
     except (DatabaseUnavailable, SchemaMissing):
-        return True
+        return None
     if manifest.replaces is not None and (before is None or before.state == "rejected"):
         refuse_replacing(known, manifest.replaces, bearer)
-    if before is not None:
-        refuse_if_other(before, manifest)
-        # What was read of an upload cannot be compared with what would be put there now.
-        if not is_there and before.ended_at is not None and before.state not in ("rejected", "failed"):
-            raise key_taken(f"{whose(before)}, whose content has been read")
-    return before is not None and before.state == "rejected"
+    if before is None:
+        return NEW
+    refuse_if_other(before, manifest)
+    # What was read of an upload cannot be compared with what would be put there now.
+    if not is_there and before.ended_at is not None and before.state not in ("rejected", "failed"):
+        raise key_taken(f"{whose(before)}, whose content has been read")
+    return before.state
 
 
 def refuse_replacing(known: KnownBatches, name: str, bearer: Token) -> None:
@@ -108,16 +118,20 @@ def refuse_if_other(before: SentBefore, manifest: Manifest) -> None:
         raise key_taken(f"{its}, which was withdrawn")
     if None not in {manifest.sha256, before.sha256} and manifest.sha256 != before.sha256:
         raise content_taken(its, before.sha256, manifest)
+    if before.state == "rejected":  # another try
+        return
     refuse_other_options(its, before, manifest, named=before.id == manifest.batch)
     if manifest.replaces not in {None, before.replaces_key, str(before.replaces)}:
         raise key_taken(f"{its}, which replaces {before.replaces or 'none'}")
 
 
-def refuse_other(held: Manifest, manifest: Manifest) -> None:
-    """Whoever repeats a request means the same batch. Raises 409."""
+def refuse_other(held: Manifest, manifest: Manifest, state: State) -> None:
+    """Who repeats a request means the same batch; of one that was rejected, another try. Raises 409."""
     its = whose(held)
     if held.sha256 != manifest.sha256:
         raise content_taken(its, held.sha256, manifest)
+    if state == "rejected":
+        return
     refuse_other_options(its, held, manifest)
     if held.replaces != manifest.replaces:
         raise key_taken(f"{its}, which replaces {held.replaces or 'none'}")

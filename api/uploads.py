@@ -112,13 +112,13 @@ class Uploads:
         bucket = self.known.bucket
         manifest = order.manifest(order.key or f"{UPLOADED}{uuid4()}", request, bearer)
         there = is_there(bucket, manifest.content)
-        may_be_rejected = refuse_known(self.known, manifest, bearer, is_there=there)
+        state = refuse_known(self.known, manifest, bearer, is_there=there)
         held = claim(bucket, manifest)
         if held is None:
             raise not_written(manifest)
-        refuse_other(held, manifest)
-        if may_be_rejected and held != manifest:
-            held = send_again(bucket, held)
+        refuse_other(held, manifest, state)
+        if held != manifest:
+            held = send_again(bucket, held, manifest, state)
         if there:
             respond(response, of_manifest(held, "accepted"))
             return

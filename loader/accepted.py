@@ -103,7 +103,7 @@ def open_accepted(connection: psycopg.Connection, manifest: Manifest, etag: str 
     conflict = conflict_of(batch, known, manifest, order, etag)
     if conflict is not None:
         return open_conflict(connection, batch, order, etag, f"{conflict}; send it under another key")
-    if batch.state == "rejected" and manifest.accepted_at > known.known_at:
+    if judged_anew(batch, known, manifest):
         batch = open_with_plan(connection, order)
     if manifest.replaces is not None and batch.state == "loading" and batch.replaces is None:
         batch = with_replaced(connection, batch, manifest, manifest.replaces)
@@ -173,6 +173,11 @@ def order_of(manifest: Manifest) -> Order:
     )
 
 
+def judged_anew(batch: Batch, known: KnownTerms, manifest: Manifest) -> bool:
+    """Whether it was rejected, and has been sent again since."""
+    return batch.state == "rejected" and manifest.accepted_at > known.known_at
+
+
 def conflict_of(
     batch: Batch, known: KnownTerms, manifest: Manifest, order: Order, etag: str | None
 ) -> str | None:
@@ -182,6 +187,7 @@ def conflict_of(
     other_object = order.content_hash is None and None not in {etag, known.object_etag}
     other_place = manifest.replaces not in {None, known.replaces_key, str(known.replaces)}
     differing = other_terms(known, manifest, named=batch.id == order.id)
+    anew = judged_anew(batch, known, manifest)
     what = None
     if batch.dry_run != order.dry_run:
         what = f"which is {'a' if batch.dry_run else 'no'} dry run"
@@ -191,9 +197,9 @@ def conflict_of(
         what = f"whose content is another: its ETag is {known.object_etag}, this one's {etag}"
     elif again and withdrawn:
         what = "which was withdrawn"
-    elif differing is not None:
+    elif differing is not None and not anew:
         what = f"which was sent with {differing}"
-    elif other_place and batch.state != "loading":
+    elif other_place and batch.state != "loading" and not anew:
         what = f"which replaces {known.replaces or 'none'}"
     return what and f"key {batch.key!r} belongs to batch {batch.id} ({batch.state}), {what}"
 

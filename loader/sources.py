@@ -106,8 +106,15 @@ def refuse_twins(files: Sequence[Input]) -> None:
     seen: dict[bytes, Input] = {}
     for file in files if len(files) > 1 else ():
         first = seen.setdefault(unpacked_hash(file), file)
-        if first is not file and any(True for _ in chunks_of(file, 1)):
+        if first is not file and has_rows(file):
             file.reject(f"the same content as {first.name}; its rows would count twice")
+
+
+def has_rows(file: Input) -> bool:
+    """Whether one can be read of it."""
+    with suppress(FileRejected):
+        return any(True for _ in chunks_of(file, 1))
+    return False
 
 
 def unpacked_hash(file: Input) -> bytes:

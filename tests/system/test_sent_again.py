@@ -158,6 +158,16 @@ def test_a_rejected_batch_sent_again_is_judged_anew(api: Service, database: Data
         assert told(api, send(api, content(*rows), key=key))["state"] == "published"
 
 
+def test_a_rejected_batch_sent_again_may_have_other_options(api: Service) -> None:
+    """A deadline, say, that has passed meanwhile."""
+    data = content(*(row._replace(dest_code="XXXXX") for row in some()))
+    first = told(api, send(api, data, "?file=a.csv"))
+    again = told(api, send(api, data, f"?file=b.csv&deadline={LATER}"))
+    assert (again["batch"], again["state"], again["source"]) == (first["batch"], "rejected", "b.csv")
+    assert datetime.fromisoformat(again["deadline"]) == datetime.fromisoformat(LATER)
+    assert (first["source"], first["deadline"]) == ("a.csv", None)
+
+
 def add_port(database: Database, line: str) -> None:
     path = database.server.data_dir.parent / "places.csv"
     write_csv(path, [line.split(",")], "code,name,parent_slug")
