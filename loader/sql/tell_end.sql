@@ -1,4 +1,4 @@
--- Whoever is to be told of how a batch ended is told now; of the same end again, once more.
+-- The sender who asked for it is to be told how a batch ended; of the same end again, once more.
 INSERT INTO callbacks (batch_id, outcome)
 SELECT id, state FROM batches WHERE batch_no = %(batch_no)s AND callback_url IS NOT NULL
 ON CONFLICT (batch_id, outcome) DO UPDATE SET

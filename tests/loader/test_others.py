@@ -315,7 +315,7 @@ def test_a_load_goes_on_for_what_it_was_begun(ports: Database, tmp_path: Path) -
 
 
 def hold_before(owner: psycopg.Connection, table: str, what: str) -> None:
-    """Whoever writes so to a table waits, until `owner` lets go."""
+    """A session that writes so to a table waits, until `owner` lets go."""
     owner.execute(
         "CREATE OR REPLACE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN PERFORM pg_advisory_xact_lock_shared(4712); RETURN coalesce(NEW, OLD); END'"

@@ -259,7 +259,7 @@ def test_the_key_of_a_withdrawn_batch_is_409(api: Service) -> None:
 def test_where_only_the_loader_can_know_it_fails_with_that_reason(
     api: Service, storage: BatchStorage, database: Database
 ) -> None:
-    """Whoever put the manifest there could not ask the ledger, as an API whose database is away."""
+    """The manifest comes from an API whose database is away."""
     key = str(uuid4())
     first = told(api, send(api, content(*some()), key=key))
     forget_manifest(storage, first["batch"])
