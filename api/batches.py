@@ -63,7 +63,7 @@ class Batches:
         manifest = order.manifest(key, request, bearer, content)
         held = accept(self.known, manifest, bearer)
         respond(response, of_manifest(held, "accepted"), falcon.HTTP_202)
-        first = held.accepted_at == manifest.accepted_at
+        first = held == manifest
         emit(
             "batch accepted" if first else "batch accepted again",
             {

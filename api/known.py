@@ -121,16 +121,15 @@ class KnownBatches:
         return (found and self.ledger.find(found[0])) or manifest
 
     def sent_again(self, status: BatchStatus) -> Manifest | None:
-        """What was sent again of a batch that was rejected, and is not judged anew yet."""
-        if status.state != "rejected":
+        """What was sent again of a batch that was rejected, and had not been judged anew by then."""
+        judged_at = status.accepted_at or status.ended_at
+        if status.state != "rejected" or judged_at is None:
             return None
         try:
             manifest = read_manifest(self.bucket, status.id)
         except StorageError:  # the ledger's word is good as well
             return None
-        if manifest is None or self.state(of_manifest(manifest, "accepted")) is not None:
-            return None
-        return manifest
+        return manifest if manifest is not None and manifest.accepted_at > judged_at else None
 
     def state(self, batch: KnownBatch) -> tuple[UUID, str] | None:
         """The ledger's word alone, and the id that it has the batch under."""

@@ -45,6 +45,7 @@ class BatchStatus:
     share: float | None
     rows_per_second: int | None
     expected_end: datetime | None
+    accepted_at: datetime | None
     replaces: UUID | None
     replaced_by: UUID | None
     seconds: float

@@ -16,6 +16,7 @@ import pytest
 
 from loader.load import Result
 from storage.layout import batch_id_of
+from storage.manifest import Manifest, write_manifest
 from tests.api.ingestion import BATCH_KEYS, CSV, NOBODY, accepted, post, refused, told
 from tests.api.service import AWAY, Service
 from tests.api.world import load_prices
@@ -106,6 +107,20 @@ def test_its_faults_are_told_by_kind_with_the_code_that_was_probably_meant(
         "first_lines": [2, 3, 4, 5, 6],
         "probably_meant": ["CNSGH"],
     }
+
+
+@pytest.mark.parametrize(("later_s", "state"), [(-60, "rejected"), (60, "accepted")])
+def test_a_rejected_batch_is_accepted_again_once_it_was_sent_again(
+    ingestion: Service, ledger: Database, store: BatchStorage, later_s: int, state: str
+) -> None:
+    result = load_prices(ledger, BAD)
+    assert result.batch is not None
+    ((ended_at,),) = ledger.rows("SELECT ended_at FROM batches WHERE id = %s", result.batch)
+    sent_at = ended_at + timedelta(seconds=later_s)
+    manifest = Manifest(result.batch, "sent", "batches/sent", "body", "writer", sent_at, "ab" * 32, 1)
+    write_manifest(store.bucket, manifest)
+    batch = told(ingestion.get(f"/batches/{result.batch}"))
+    assert (batch["state"], batch["errors"] == []) == (state, state == "accepted")
 
 
 def test_a_batch_that_is_loading_says_how_far_it_is_and_when_it_will_end(
