@@ -1,7 +1,8 @@
 """`python -m tests.run.changed [BASE]`: the test files of what differs from BASE (main), a line each.
 
 A test file is near to a module that it imports, or that it starts as a process, and further from what these
-import in turn. The nearest are printed, as many as take SECONDS_MAX together; the rest is named on stderr.
+import in turn. First comes the one of the same name (`tests/infra/test_database.py` for `infra/database.py`),
+then the nearest, as many as take SECONDS_MAX together; the rest is named on stderr.
 `make test CHANGED=1` runs them.
 """
 
@@ -33,8 +34,7 @@ def main(base: str = "main") -> int:
     if not changed:
         sys.stderr.write(f"nothing differs from {base}: there is no test to run\n")
         return 0
-    near = distances(changed, users_of(our_files()))
-    ranked = sorted(filter(is_test, near), key=lambda path: (near[path], *strangeness(path, changed), path))
+    ranked = ranked_tests(changed, users_of(our_files()))
     chosen, left_out = within_budget(ranked, seconds_of_files())
     for path in chosen:
         sys.stdout.write(f"{path}\n")
@@ -42,6 +42,17 @@ def main(base: str = "main") -> int:
     if left_out:
         sys.stderr.write(f"not run, as they are further away: {' '.join(map(str, left_out))}\n")
     return 0
+
+
+def ranked_tests(changed: set[Path], users: Graph) -> list[Path]:
+    """All that are reached, and those of the same name, the nearest first."""
+    own = {path for path in map(own_test, changed) if (ROOT / path).is_file()}
+    near = distances(changed, users) | dict.fromkeys(own, 0)
+    return sorted(filter(is_test, near), key=lambda path: (near[path], *strangeness(path, changed), path))
+
+
+def own_test(path: Path) -> Path:
+    return Path("tests", path.parent, f"test_{path.stem}.py")
 
 
 def changed_files(base: str) -> set[Path]:

@@ -10,7 +10,15 @@ import pytest
 
 from tests.delivery.build_files import copy_of_the_repository
 from tests.house.files import our_files
-from tests.run.changed import SECONDS_MAX, Graph, distances, is_test, users_of, within_budget
+from tests.run.changed import (
+    SECONDS_MAX,
+    Graph,
+    distances,
+    is_test,
+    ranked_tests,
+    users_of,
+    within_budget,
+)
 
 QUICK, LONG = Path("tests/api/test_quick.py"), Path("tests/api/test_long.py")
 
@@ -41,6 +49,14 @@ def test_a_test_is_as_near_as_the_steps_to_what_differs(
     users: Graph, changed: str, test: str, steps: int
 ) -> None:
     assert near(users, changed)[test] <= steps
+
+
+@pytest.mark.parametrize("changed", ["infra/database.py", "loader/withdraw.py", "storage/messages.py"])
+def test_the_test_of_the_same_name_is_first_however_it_gets_there(users: Graph, changed: str) -> None:
+    """`infra` is run as a program, which imports its parts."""
+    first, *_ = ranked_tests({Path(changed)}, users)
+    own = Path("tests", changed).with_name(f"test_{Path(changed).name}")
+    assert first == own
 
 
 def test_what_nothing_reaches_is_not_run(users: Graph) -> None:
