@@ -50,6 +50,12 @@ def test_no_more_is_taken_than_was_asked_for(queue: WorkQueue) -> None:
     assert len(receive(queue)) == 1
 
 
+def test_of_more_than_sqs_gives_at_once_ten_are_taken(queue: WorkQueue) -> None:
+    """As many slots as a worker may have: SQS refuses to be asked for more than ten."""
+    queue.send(DoChunk(BATCH, number) for number in range(15))
+    assert [len(queue.receive(64, wait_s=0, visibility_s=30)) for _ in range(2)] == [10, 5]
+
+
 def test_what_is_taken_comes_back_counted_unless_it_is_done(queue: WorkQueue) -> None:
     queue.send([PlanBatch(BATCH)])
     (first,) = receive(queue)
