@@ -52,7 +52,7 @@ def refused_for_others(
         return None
     rows = {"batch_no": batch.batch_no, "prices_sum": prices_sum, "row_count": row_count}
     same = found(connection, "same_prices", rows) if is_made_here(batch.key) else []
-    news = places is not None and differ(connection, places)
+    news = bool(same) and places is not None and differ(connection, places)
     if same and not (news and same[0].id == batch.replaces):
         if not news:
             return Refused(f"its {row_count:,} prices are those of {named(same[0])}", same[0])
