@@ -29,7 +29,7 @@ SPECIAL_IPV4 = [
         "224.0.0.0/4", "240.0.0.0/4",
     )
 ]  # fmt: skip
-# The one block of which anybody is given addresses, and what is special in it; Teredo is in the first.
+# The one block of which addresses are given out, and what is special in it; Teredo is in the first.
 GLOBAL_IPV6 = IPv6Network("2000::/3")
 SPECIAL_IPV6 = [
     IPv6Network(block) for block in ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
@@ -103,7 +103,7 @@ def literal_address(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is global unicast, somebody's on the internet; one that stands for an IPv4 address is judged
+    """Whether it is global unicast, a host's on the internet; one that stands for an IPv4 address is judged
     by that."""
     if isinstance(address, IPv4Address):
         return not any(address in block for block in SPECIAL_IPV4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -17,7 +18,7 @@ from access.errors import AccessError, SettingUnavailable
 from telemetry.log import get_logger
 
 READ_AGAIN_S = 60.0
-# While nothing was ever read; whoever asks in between is told what went wrong, and waits for nobody.
+# While nothing was ever read; a request in between is told what went wrong, and does not wait.
 TRY_AGAIN_S = 1.0
 # A request waits for the first reading.
 SECRET_TIMEOUTS_S = {"connect_timeout": 2, "read_timeout": 3}
@@ -29,7 +30,7 @@ log = get_logger("rates.access")
 
 
 @dataclass
-class SecretSetting(Generic[Value]):
+class SecretSetting(ABC, Generic[Value]):
     """What `setting` names, as `parse` reads it. Raises SettingMisconfigured where made of a value that is
     wrong.
 
@@ -52,13 +53,13 @@ class SecretSetting(Generic[Value]):
             self._due_at = math.inf
 
     @classmethod
+    @abstractmethod
     def parse(cls, text: str) -> list[Value]:
         """None for an empty text. Raises SettingMisconfigured."""
-        raise NotImplementedError
 
     def known(self) -> list[Value]:
         """All values, read again where that is due. Raises SettingUnavailable where none was ever read."""
-        # Whoever comes while somebody reads again goes by what was read last, and waits only for the first.
+        # A thread that comes while another reads goes by what was read last, and waits only for the first.
         if time.monotonic() >= self._due_at and self._lock.acquire(blocking=self._known is None):
             try:
                 if time.monotonic() >= self._due_at:
@@ -104,7 +105,7 @@ def read_elsewhere(setting: str) -> str:
         client = boto3.session.Session().client("secretsmanager", config=config)
         held = client.get_secret_value(SecretId=setting)
     except (BotoCoreError, ClientError) as error:
-        # What a secret answers that nobody has put a value into yet, as the one of a new stack.
+        # A secret that holds no value yet, as the one of a new stack, answers so.
         if isinstance(error, ClientError) and error.response["Error"]["Code"] == NO_VALUE:
             return ""
         raise SettingUnavailable(f"the secret {setting} cannot be read: {error}") from error
